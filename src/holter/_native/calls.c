@@ -1,0 +1,437 @@
+/* The timed call, and begin and end of a coroutine. */
+#include "hot.h"
+
+PyObject *
+take_error(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+        Py_DECREF(traceback);
+    }
+    Py_DECREF(type);
+    return error;
+#endif
+}
+
+void
+give_error(PyObject *error)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
+int64_t
+clock_ask(PyObject *clock)
+{
+    PyObject *told = PyObject_CallNoArgs(clock);
+    int64_t now_ns = told == NULL ? -1 : PyLong_AsLongLong(told);
+    Py_XDECREF(told);
+    if (now_ns == -1 && PyErr_Occurred()) {
+        PyErr_WriteUnraisable(clock);
+        return clock_now(NULL);
+    }
+    return now_ns;
+}
+
+int64_t
+ask_units(PyObject *units_of, PyObject *result)
+{
+    PyObject *told = PyObject_CallOneArg(units_of, result);
+    if (told == NULL) {
+        return -1;
+    }
+    unsigned long units = PyLong_AsUnsignedLong(told);
+    Py_DECREF(told);
+    return PyErr_Occurred() ? -1 : (int64_t)units;
+}
+
+/* -- the timed call */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *function;
+    PyObject *lookup;
+    PyObject *clock;    /* NULL for the system's */
+    PyObject *units_of; /* NULL where they are constant */
+    PyObject *fail;
+    PyObject *reduce;
+    PyObject *dict;
+    PyObject *weakrefs;
+    uint32_t root;
+    uint32_t units;
+} TimedCall;
+
+/* An error of the call is set: it is recorded, and is set again. */
+static void
+timed_failed(TimedCall *timed, Ring *ring, Call *call)
+{
+    PyObject *error = take_error();
+    call_step_out(ring, call);
+    PyObject *arguments[] = {(PyObject *)call, error};
+    PyObject *noted = PyObject_Vectorcall(timed->fail, arguments, 2, NULL);
+    if (noted != NULL) {
+        Py_DECREF(noted);
+        give_error(error);
+        return;
+    }
+    /* The stack was full, or this was interrupted. */
+    call_abandon(call, timed->lookup, timed->clock);
+    if (PyErr_ExceptionMatches(PyExc_RecursionError)) {
+        PyErr_Clear();
+        give_error(error);
+        return;
+    }
+    PyObject *interruption = take_error();
+    if (interruption != error) {
+        PyException_SetContext(interruption, error);
+    } else {
+        Py_DECREF(error);
+    }
+    give_error(interruption);
+}
+
+static PyObject *
+timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    TimedCall *timed = (TimedCall *)self;
+    Ring *ring = ring_of(timed->lookup);
+    if (UNLIKELY(ring == NULL)) {
+        return NULL;
+    }
+    Call *call = call_enter(ring, timed->root, clock_now(timed->clock));
+    if (UNLIKELY(call == NULL)) {
+        return NULL;
+    }
+    PyObject *result = PyObject_Vectorcall(timed->function, args, nargsf, names);
+    if (LIKELY(result != NULL)) {
+        int64_t end_ns = clock_now(timed->clock);
+        int64_t units = timed->units;
+        if (UNLIKELY(timed->units_of != NULL)) {
+            units = ask_units(timed->units_of, result);
+        }
+        if (LIKELY(units >= 0)) {
+            if (UNLIKELY(call_leave(call, end_ns, (uint32_t)units) < 0)) {
+                PyErr_Clear();
+            }
+            Py_DECREF(call);
+            return result;
+        }
+        Py_DECREF(result);
+    }
+    timed_failed(timed, call->home, call);
+    Py_DECREF(call);
+    return NULL;
+}
+
+static PyObject *
+timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"function", "root", "lookup", "clock", "units", "units_of", "fail", "reduce", NULL};
+    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce;
+    unsigned int root, units;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOO", names, &function, &root, &lookup, &clock, &units,
+                                     &units_of, &fail, &reduce)) {
+        return NULL;
+    }
+    TimedCall *timed = (TimedCall *)type->tp_alloc(type, 0);
+    if (timed != NULL) {
+        timed->vectorcall = timed_vectorcall;
+        timed->function = Py_NewRef(function);
+        timed->lookup = Py_NewRef(lookup);
+        timed->clock = optional(clock);
+        timed->units_of = optional(units_of);
+        timed->fail = Py_NewRef(fail);
+        timed->reduce = Py_NewRef(reduce);
+        timed->root = root;
+        timed->units = units;
+    }
+    return (PyObject *)timed;
+}
+
+static int
+timed_traverse(TimedCall *timed, visitproc visit, void *arg)
+{
+    Py_VISIT(timed->function);
+    Py_VISIT(timed->lookup);
+    Py_VISIT(timed->clock);
+    Py_VISIT(timed->units_of);
+    Py_VISIT(timed->fail);
+    Py_VISIT(timed->reduce);
+    Py_VISIT(timed->dict);
+    return 0;
+}
+
+static int
+timed_clear(TimedCall *timed)
+{
+    Py_CLEAR(timed->function);
+    Py_CLEAR(timed->lookup);
+    Py_CLEAR(timed->clock);
+    Py_CLEAR(timed->units_of);
+    Py_CLEAR(timed->fail);
+    Py_CLEAR(timed->reduce);
+    Py_CLEAR(timed->dict);
+    return 0;
+}
+
+static void
+timed_dealloc(TimedCall *timed)
+{
+    PyObject_GC_UnTrack(timed);
+    if (timed->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)timed);
+    }
+    timed_clear(timed);
+    Py_TYPE(timed)->tp_free(timed);
+}
+
+/* What is not its own is the function's: __code__, __defaults__, __globals__ and what others have noted on it. */
+static PyObject *
+timed_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *own = PyObject_GenericGetAttr(self, name);
+    if (own != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return own;
+    }
+    PyErr_Clear();
+    return PyObject_GetAttr(((TimedCall *)self)->function, name);
+}
+
+static PyObject *
+timed_get(PyObject *self, PyObject *owner, PyObject *type)
+{
+    (void)type;
+    return owner == NULL || owner == Py_None ? Py_NewRef(self) : PyMethod_New(self, owner);
+}
+
+static PyObject *
+timed_repr(PyObject *self)
+{
+    PyObject *name = PyObject_GetAttrString(self, "__qualname__");
+    if (name == NULL) {
+        PyErr_Clear();
+        return PyUnicode_FromFormat("<watched call at %p>", self);
+    }
+    PyObject *text = PyUnicode_FromFormat("<watched function %S at %p>", name, self);
+    Py_DECREF(name);
+    return text;
+}
+
+/* As of functions, a copy of it is the thing itself. */
+static PyObject *
+timed_copy(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)args, (void)count;
+    return Py_NewRef(self);
+}
+
+static PyObject *
+timed_reduce(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_CallOneArg(((TimedCall *)self)->reduce, self);
+}
+
+static PyMethodDef timed_methods[] = {
+    {"__copy__", (PyCFunction)(void (*)(void))timed_copy, METH_FASTCALL, NULL},
+    {"__deepcopy__", (PyCFunction)(void (*)(void))timed_copy, METH_FASTCALL, NULL},
+    {"__reduce__", timed_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef timed_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject TimedCall_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "holter._hot.TimedCall",
+    .tp_basicsize = sizeof(TimedCall),
+    .tp_dealloc = (destructor)timed_dealloc,
+    .tp_vectorcall_offset = offsetof(TimedCall, vectorcall),
+    .tp_call = PyVectorcall_Call,
+    .tp_repr = timed_repr,
+    .tp_getattro = timed_getattro,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .tp_traverse = (traverseproc)timed_traverse,
+    .tp_clear = (inquiry)timed_clear,
+    .tp_weaklistoffset = offsetof(TimedCall, weakrefs),
+    .tp_dictoffset = offsetof(TimedCall, dict),
+    .tp_methods = timed_methods,
+    .tp_getset = timed_getset,
+    .tp_descr_get = timed_get,
+    .tp_new = timed_new,
+    .tp_doc = NULL,
+};
+
+/* -- coroutines */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *lookup;
+    PyObject *clock;
+    PyObject *units_of;
+    PyObject *failed;
+    PyObject *context;
+    uint32_t root;
+    uint32_t units;
+} CoroutineProbe;
+
+static PyObject *
+coroutine_begin(CoroutineProbe *probe, PyObject *unused)
+{
+    (void)unused;
+    Ring *ring = ring_of(probe->lookup);
+    Call *call = ring == NULL ? NULL : call_open(ring, probe->root, clock_now(probe->clock));
+    if (call == NULL) {
+        return NULL;
+    }
+    call->outer = (PyObject *)call_in_context(probe->context);
+    PyObject *token = PyContextVar_Set(probe->context, (PyObject *)call);
+    if (token == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(token);
+    return (PyObject *)call;
+}
+
+/* end(call, result): a call that ended otherwise in the meantime stays as it is. */
+static PyObject *
+coroutine_end(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !Py_IS_TYPE(args[0], &Call_Type)) {
+        PyErr_SetString(PyExc_TypeError, "expected an open call and its result");
+        return NULL;
+    }
+    Call *call = (Call *)args[0];
+    int64_t end_ns = clock_now(probe->clock);
+    int64_t units = probe->units_of == NULL ? probe->units : ask_units(probe->units_of, args[1]);
+    if (units < 0) {
+        return NULL;
+    }
+    int64_t start_ns = call_start(call);
+    if (LIKELY(start_ns != 0)) {
+        if (ring_is_mine(call->home)) {
+            Ring *ring = ring_of(probe->lookup);
+            if (ring == NULL ||
+                ring_write(ring, call_leaf(call), end_ns, (double)(end_ns - start_ns), (uint32_t)units, OUTCOME_OK,
+                           0) < 0) {
+                return NULL;
+            }
+        }
+        call_release(call);
+        call_shorten(call);
+    }
+    Py_RETURN_NONE;
+}
+
+/* fail(call, error): by Python, and by itself where there is no room on the stack for that. */
+static PyObject *
+coroutine_fail(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !Py_IS_TYPE(args[0], &Call_Type)) {
+        PyErr_SetString(PyExc_TypeError, "expected an open call and its error");
+        return NULL;
+    }
+    PyObject *noted = PyObject_Vectorcall(probe->failed, args, 2, NULL);
+    if (call_start((Call *)args[0]) == 0) {
+        call_shorten((Call *)args[0]);
+    }
+    if (noted == NULL) {
+        call_abandon((Call *)args[0], probe->lookup, probe->clock);
+        if (!PyErr_ExceptionMatches(PyExc_RecursionError)) {
+            return NULL;
+        }
+        PyErr_Clear();
+    }
+    Py_XDECREF(noted);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+coroutine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"root", "lookup", "clock", "units", "units_of", "fail", "context", NULL};
+    PyObject *lookup, *clock, *units_of, *failed, *context;
+    unsigned int root, units;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IOOIOOO", names, &root, &lookup, &clock, &units, &units_of,
+                                     &failed, &context)) {
+        return NULL;
+    }
+    CoroutineProbe *probe = (CoroutineProbe *)type->tp_alloc(type, 0);
+    if (probe != NULL) {
+        probe->lookup = Py_NewRef(lookup);
+        probe->clock = optional(clock);
+        probe->units_of = optional(units_of);
+        probe->failed = Py_NewRef(failed);
+        probe->context = Py_NewRef(context);
+        probe->root = root;
+        probe->units = units;
+    }
+    return (PyObject *)probe;
+}
+
+static int
+coroutine_traverse(CoroutineProbe *probe, visitproc visit, void *arg)
+{
+    Py_VISIT(probe->lookup);
+    Py_VISIT(probe->clock);
+    Py_VISIT(probe->units_of);
+    Py_VISIT(probe->failed);
+    Py_VISIT(probe->context);
+    return 0;
+}
+
+static int
+coroutine_clear(CoroutineProbe *probe)
+{
+    Py_CLEAR(probe->lookup);
+    Py_CLEAR(probe->clock);
+    Py_CLEAR(probe->units_of);
+    Py_CLEAR(probe->failed);
+    Py_CLEAR(probe->context);
+    return 0;
+}
+
+static void
+coroutine_dealloc(CoroutineProbe *probe)
+{
+    PyObject_GC_UnTrack(probe);
+    coroutine_clear(probe);
+    Py_TYPE(probe)->tp_free(probe);
+}
+
+static PyMethodDef coroutine_methods[] = {
+    {"begin", (PyCFunction)coroutine_begin, METH_NOARGS, NULL},
+    {"end", (PyCFunction)(void (*)(void))coroutine_end, METH_FASTCALL, NULL},
+    {"fail", (PyCFunction)(void (*)(void))coroutine_fail, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef coroutine_members[] = {
+    {"failed", T_OBJECT_EX, offsetof(CoroutineProbe, failed), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyTypeObject CoroutineProbe_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "holter._hot.CoroutineProbe",
+    .tp_basicsize = sizeof(CoroutineProbe),
+    .tp_dealloc = (destructor)coroutine_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_traverse = (traverseproc)coroutine_traverse,
+    .tp_clear = (inquiry)coroutine_clear,
+    .tp_methods = coroutine_methods,
+    .tp_members = coroutine_members,
+    .tp_new = coroutine_new,
+    .tp_doc = "How the calls of one coroutine function begin and end.",
+};
