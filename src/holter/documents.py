@@ -1,0 +1,233 @@
+"""
+The parts of a recording that are text: who wrote it, its series, alerts and places of errors.
+
+JSON, so that what is read is data and nothing else. Texts are cut at 1,024 characters. What is
+read has the types that it should have, or is left out: nothing here trusts a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Final, cast, get_args
+
+from holter.metric import Attributes, Kind, Series
+from holter.model import Alert, AlertState, ErrorPlace, Process, Severity
+from holter.options import is_attribute_value
+from holter.series import Entry
+from holter.values import number
+from holter.whereabouts import Whereabouts
+
+LONGEST_TEXT: Final = 1024
+LONGEST_LINE: Final = 16_384
+MOST_ALERTS: Final = 64
+MOST_PLACES: Final = 32
+_MOST_ATTRIBUTES: Final = 64
+_KINDS: Final = get_args(Kind)
+
+
+def _foreign(value: object) -> object:
+    """Return what stands for a value that JSON does not know: numpy's numbers as such, else its kind."""
+    known = number(value)
+    return type(value).__name__ if known is None else known
+
+
+_dump: Final = json.JSONEncoder(separators=(",", ":"), default=_foreign).encode
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedProcess(Process):
+    """
+    The process that a recording is of: `Process`, what has become of it, and how much memory it could have.
+
+    ``state`` is "running"; "stopped", which is alive without a monitor; "closed", which has ended as it
+    wanted to; or "dead", which has not. Where ``is_sure`` is False it follows from the last
+    heartbeat, as the process is of another pid namespace. ``ended_ns`` is the Unix time of the last
+    sign of life.
+    """
+
+    state: str = "running"
+    is_sure: bool = True
+    ended_ns: int = 0
+    user: int = 0
+    memory_limit_bytes: int | None = None
+    host_memory_bytes: int | None = None
+    whereabouts: Whereabouts = field(default_factory=lambda: Whereabouts(0))
+
+
+def encode_identity(process: Process, whereabouts: Whereabouts, longest: int, **more: object) -> bytes:
+    """Return the identity of *process* in at most *longest* bytes, without its packages where they are too many."""
+    known: dict[str, Any] = {each.name: getattr(process, each.name) for each in fields(Process)}
+    known["attributes"], known["environment"] = dict(process.attributes), dict(process.environment)
+    known |= {each.name: getattr(whereabouts, each.name) for each in fields(whereabouts)} | more
+    text = _dump(known).encode()
+    if len(text) > longest:
+        known["environment"].pop("packages", None)
+        text = _dump(known).encode()
+    if len(text) > longest:
+        text = _dump(known | {"environment": {}, "attributes": {}}).encode()
+    return text
+
+
+def decode_identity(content: bytes) -> RecordedProcess | None:
+    """Return the process that *content* names, None if it names none."""
+    known = _parsed(content.rstrip(b"\0"))
+    if not isinstance(known, dict) or not isinstance(known.get("service"), str):
+        return None
+    environment = known.get("environment")
+    return RecordedProcess(
+        service=_text(known["service"]),
+        attributes=_attributes(known.get("attributes")),
+        pid=_integer(known.get("pid")) or 0,
+        started_ns=_integer(known.get("started_ns")) or 0,
+        environment=MappingProxyType(environment if isinstance(environment, dict) else {}),
+        user=_integer(known.get("user")) or 0,
+        memory_limit_bytes=_integer(known.get("memory_limit_bytes")),
+        host_memory_bytes=_integer(known.get("host_memory_bytes")),
+        whereabouts=Whereabouts(
+            pid=_integer(known.get("pid")) or 0,
+            start_ticks=_integer(known.get("start_ticks")) or 0,
+            boot_id=_text(known.get("boot_id")),
+            pid_namespace=_integer(known.get("pid_namespace")) or 0,
+        ),
+        version=_text(version) if isinstance(version := known.get("version"), str) else None,
+        instance=_text(known.get("instance")),
+        host=_text(known.get("host")),
+        fingerprint=_text(known.get("fingerprint")),
+        inherited=known.get("inherited") is True,
+    )
+
+
+def encode_series(key: int, entry: Entry) -> bytes:
+    """Return a line for the series with id *key*."""
+    series = entry.series
+    attributes = {
+        _text(name): _text(value) if isinstance(value, str) else value
+        for name, value in list(series.attributes.items())[:_MOST_ATTRIBUTES]
+    }
+    row = [
+        key,
+        entry.scope,
+        entry.factor,
+        _text(series.name),
+        _text(series.unit),
+        series.kind,
+        attributes,
+        series.parent,
+    ]
+    line = _dump(row).encode() + b"\n"
+    return line if len(line) <= LONGEST_LINE else _dump([*row[:6], {}, series.parent]).encode() + b"\n"
+
+
+def decode_series(lines: Iterable[bytes], most: int) -> dict[int, Entry]:
+    """Return the series that the first *most* of *lines* name; lines that name none are left out."""
+    entries: dict[int, Entry] = {}
+    shared: dict[str, str] = {}
+    for line in islice(lines, max(0, most)):
+        row = _parsed(line) if len(line) <= LONGEST_LINE else None
+        if not isinstance(row, list) or len(row) != 8:  # noqa: PLR2004 - as it is written above
+            continue
+        key, scope, factor, name, unit, kind, attributes, parent = row
+        is_sound = (
+            _integer(key) is not None
+            and _integer(scope) is not None
+            and isinstance(factor, float | int)
+            and isinstance(name, str)
+            and isinstance(unit, str)
+            and kind in _KINDS
+            and 0 <= key < 2**32
+        )
+        if is_sound:
+            # Names repeat, and are kept once.
+            name, unit = (shared.setdefault(_text(text), _text(text)) for text in (name, unit))
+            made = Series(key, name, unit, kind, _attributes(attributes), _integer(parent))
+            entries[key] = Entry(made, scope, float(factor))
+    return entries
+
+
+def encode_alert(alert: Alert) -> bytes:
+    """Return *alert* as JSON of at most 16 KiB."""
+    known: dict[str, Any] = {
+        each.name: _text(value) if isinstance(value := getattr(alert, each.name), str) else value
+        for each in fields(alert)
+        if each.name not in ("evidence", "related")
+    }
+    evidence = {
+        _text(name): _text(value) if isinstance(value, str) else value
+        for name, value in list(alert.evidence.items())[:_MOST_ATTRIBUTES]
+    }
+    text = _dump(known | {"evidence": evidence, "related": [_text(name) for name in alert.related[:16]]}).encode()
+    return text if len(text) <= LONGEST_LINE else _dump(known).encode()
+
+
+def encode_place(place: ErrorPlace) -> bytes:
+    """Return *place* as JSON."""
+    return _dump([_text(place.call), _text(place.error_type), _text(place.place), place.count]).encode()
+
+
+def encode_notices(alerts: Iterable[bytes], places: Iterable[bytes]) -> bytes:
+    """Return the section of alerts and places of errors, each of them encoded already."""
+    return b'{"alerts":[' + b",".join(alerts) + b'],"places":[' + b",".join(places) + b"]}"
+
+
+def decode_notices(content: bytes) -> tuple[tuple[Alert, ...], tuple[ErrorPlace, ...]]:
+    """Return the alerts and the places of errors that *content* holds."""
+    known = _parsed(content)
+    known = known if isinstance(known, dict) else {}
+    alerts = [_alert(each) for each in _list(known.get("alerts"))[-MOST_ALERTS:]]
+    places = [_place(each) for each in _list(known.get("places"))[:MOST_PLACES]]
+    return tuple(filter(None, alerts)), tuple(filter(None, places))
+
+
+def _alert(known: object) -> Alert | None:
+    if not isinstance(known, dict):
+        return None
+    state, severity, since = (known.get(name) for name in ("state", "severity", "since_ns"))
+    if state not in get_args(AlertState) or severity not in get_args(Severity) or _integer(since) is None:
+        return None
+    texts = ("id", "check", "target", "expected", "seen", "message", "next_step")
+    return Alert(
+        state=cast("AlertState", state),
+        severity=cast("Severity", severity),
+        since_ns=cast("int", since),
+        evidence=_attributes(known.get("evidence")),
+        related=tuple(_text(name) for name in _list(known.get("related"))[:16]),
+        **{name: _text(known.get(name)) for name in texts},
+    )
+
+
+def _place(known: object) -> ErrorPlace | None:
+    if not isinstance(known, list) or len(known) != 4 or _integer(known[3]) is None:  # noqa: PLR2004 - as it is written
+        return None
+    call, error_type, place, count = known
+    return ErrorPlace(_text(call), _text(error_type), _text(place), count)
+
+
+def _parsed(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _integer(value: object) -> int | None:
+    """Return *value* if it is an integer of 64 bits."""
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def _text(value: object) -> str:
+    return value[:LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _attributes(value: object) -> Attributes:
+    known: Mapping[str, Any] = value if isinstance(value, dict) else {}
+    return MappingProxyType(
+        {_text(name): each for name, each in list(known.items())[:_MOST_ATTRIBUTES] if is_attribute_value(each)}
+    )

@@ -1,0 +1,143 @@
+"""The recordings of a folder: which there are, which are kept, and who died since the last look."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from holter.documents import RecordedProcess
+from holter.errors import RecordingError
+from holter.folder import candidates
+from holter.layout import SUFFIX
+from holter.recorded import read_process
+from holter.sections import Sections
+from holter.whereabouts import Whereabouts
+
+MOST_KEPT: Final = 16
+MOST_KEPT_BYTES: Final = 128 * 2**20
+MOST_KEPT_NS: Final = 7 * 86_400_000_000_000
+_DAY_NS: Final = 86_400_000_000_000
+# In the name of a recording whose process is known to be dead, and whose death has been told.
+_TOLD: Final = ".dead"
+_NAME: Final = re.compile(rf"-(?P<pid>\d{{1,10}})-(?P<start>\d{{1,19}})(-\d)?{re.escape(SUFFIX)}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """
+    One recording of a folder; ``ended_ns`` is the Unix time of its last sign of life.
+
+    ``process`` is None where the file cannot be read, and ``trouble`` says why.
+    """
+
+    path: Path
+    size_bytes: int
+    ended_ns: int
+    process: RecordedProcess | None
+    trouble: str = ""
+
+    @property
+    def state(self) -> str:
+        """What has become of the process, "unknown" where the file does not tell."""
+        return "unknown" if self.process is None else self.process.state
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the death has been told."""
+        return self.path.name.removesuffix(SUFFIX).endswith(_TOLD)
+
+
+def folders() -> list[Path]:
+    """Return the folders in which recordings of this user may lie."""
+    return [folder for folder in candidates() if folder.is_dir()]
+
+
+def listed(folder: Path) -> list[Listed]:
+    """Return the recordings in *folder*, the newest first; some 200 µs each."""
+    here = Whereabouts.mine()
+    return sorted(_listed(folder, here), key=lambda one: (one.ended_ns, one.path), reverse=True)
+
+
+def _listed(folder: Path, here: Whereabouts) -> Iterator[Listed]:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if not entry.name.endswith(SUFFIX):
+                continue
+            # Gone while it is looked at, or nobody's to read: then it is not there.
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode):
+                    yield _look(path, found, here)
+
+
+def _look(path: Path, found: os.stat_result, here: Whereabouts) -> Listed:
+    try:
+        with Sections(path) as sections:
+            process = read_process(sections, path, here)
+    except RecordingError as error:
+        return Listed(path, found.st_size, found.st_mtime_ns, None, str(error))
+    return Listed(path, found.st_size, process.ended_ns, process)
+
+
+def sweep(folder: Path, service: str, now_ns: int | None = None) -> list[Path]:
+    """
+    Remove what is not to be kept, and return the recordings of *service* whose process died untold, newest first.
+
+    Kept are the last 16 that did not end well, for seven days and up to 128 MiB; but a process
+    whose death is not sure, as it is of another pid namespace, keeps its recording for a day at
+    least. What is returned is told: no other process is given it, the files are renamed for that.
+    """
+    now = time.time_ns() if now_ns is None else now_ns
+    kept = kept_bytes = 0
+    untold = []
+    for one in listed(folder):
+        age_ns = now - one.ended_ns
+        if one.state == "closed":
+            _remove(one.path)
+            continue
+        if one.state in ("running", "stopped") or (one.process is None and _may_live(one.path)):
+            continue
+        kept, kept_bytes = kept + 1, kept_bytes + one.size_bytes
+        is_over = kept > MOST_KEPT or kept_bytes > MOST_KEPT_BYTES or age_ns > MOST_KEPT_NS
+        is_sure = one.process is not None and one.process.is_sure
+        if is_over and (is_sure or age_ns > _DAY_NS):
+            _remove(one.path)
+        elif one.process is not None and one.process.service == service and not one.is_told:
+            # A forked child that leaves by os._exit, as many do, cannot be told from one that was killed.
+            untold += [] if one.process.inherited else _claimed(one.path)
+    return untold
+
+
+def _may_live(path: Path) -> bool:
+    """Whether the process that a file is named after lives here: a later holter may write what this one cannot read."""
+    named = _NAME.search(path.name)
+    if named is None:
+        return False
+    here = Whereabouts.mine()
+    theirs = replace(here, pid=int(named["pid"]), start_ticks=int(named["start"]))
+    return theirs.is_dead(0, here) == (False, True)
+
+
+def _claimed(path: Path) -> list[Path]:
+    """Return the new path of a recording, nothing if another process has claimed it."""
+    told = path.with_name(path.name.removesuffix(SUFFIX) + _TOLD + SUFFIX)
+    try:
+        # A hard link is refused where the name is taken, which a rename would overwrite.
+        os.link(path, told, follow_symlinks=False)
+        path.unlink()
+    except OSError:
+        return []
+    return [told]
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
