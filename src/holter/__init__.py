@@ -1,0 +1,129 @@
+"""A recorder for AI models: watch predict functions and training loops, and read later what they did."""
+
+import importlib
+import typing
+
+from holter.default import (
+    alerts,
+    counter,
+    flush,
+    gauge,
+    histogram,
+    snapshot,
+    span,
+    start,
+    stop,
+    summary,
+    tag,
+    training,
+    watch,
+)
+from holter.errors import ConfigurationError, HolterError, MissingExtraError, RecordingError
+from holter.metric import Series
+from holter.version import __version__
+
+if typing.TYPE_CHECKING:
+    from holter.checks.limit import Limit
+    from holter.exporters.console import Console
+    from holter.exporters.csvfile import CSVFile
+    from holter.exporters.logfile import LogFile
+    from holter.model import (
+        Alert,
+        Check,
+        ErrorPlace,
+        Exporter,
+        Observation,
+        OpenCall,
+        Process,
+        Reading,
+        Sampler,
+        Snapshot,
+        Statistics,
+    )
+    from holter.monitor import Monitor
+    from holter.recorded import RecordingContents, read_recording
+    from holter.samplers.host import HostSampler
+    from holter.samplers.process import ProcessSampler
+
+__all__ = [
+    "Alert",
+    "CSVFile",
+    "Check",
+    "ConfigurationError",
+    "Console",
+    "ErrorPlace",
+    "Exporter",
+    "HolterError",
+    "HostSampler",
+    "Limit",
+    "LogFile",
+    "MissingExtraError",
+    "Monitor",
+    "Observation",
+    "OpenCall",
+    "Process",
+    "ProcessSampler",
+    "Reading",
+    "RecordingContents",
+    "RecordingError",
+    "Sampler",
+    "Series",
+    "Snapshot",
+    "Statistics",
+    "__version__",
+    "alerts",
+    "counter",
+    "flush",
+    "gauge",
+    "histogram",
+    "read_recording",
+    "snapshot",
+    "span",
+    "start",
+    "stop",
+    "summary",
+    "tag",
+    "training",
+    "watch",
+]
+
+# What recording does not need is imported when it is first asked for: a program that only watches
+# pays for watching.
+_LATER = {
+    "CSVFile": "exporters.csvfile",
+    "Console": "exporters.console",
+    "HostSampler": "samplers.host",
+    "Limit": "checks.limit",
+    "LogFile": "exporters.logfile",
+    "Monitor": "monitor",
+    "ProcessSampler": "samplers.process",
+    "RecordingContents": "recorded",
+    "read_recording": "recorded",
+    **dict.fromkeys(
+        (
+            "Alert",
+            "Check",
+            "ErrorPlace",
+            "Exporter",
+            "Observation",
+            "OpenCall",
+            "Process",
+            "Reading",
+            "Sampler",
+            "Snapshot",
+            "Statistics",
+        ),
+        "model",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'holter' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"holter.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

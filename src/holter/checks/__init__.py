@@ -1,0 +1,1 @@
+"""What judges snapshots and observations. Each module knows only its own question."""

@@ -1,0 +1,49 @@
+"""Which watched call the running code is part of."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Final
+
+from holter._ring import OUTER, START, Call
+from holter.ring import Ring
+
+# Set by watched coroutines and by the steps of async generators, each in its own context. A coroutine
+# that has ended leaves its call there: setting it back would cost a fifth of what watching it does.
+CONTEXT: Final[ContextVar[Call | None]] = ContextVar("holter_call", default=None)
+
+
+def innermost(ring: Ring) -> Call | None:
+    """
+    Return the innermost open call around the running code, whose thread has *ring*.
+
+    Of a call on the thread and one of the task the later is the inner one, whichever way they
+    are nested. A call that has ended (its context may live on in a task) is none.
+    """
+    on_thread, in_context = ring.current[0], open_in_context()
+    if in_context is None:
+        return on_thread if on_thread is not None and on_thread[START] else None
+    if on_thread is None or in_context[START] > on_thread[START]:
+        return in_context
+    return on_thread
+
+
+def open_in_context() -> Call | None:
+    """Return the innermost open call that the context knows of."""
+    return _first_open(CONTEXT.get())
+
+
+def shorten(call: Call) -> None:
+    """
+    Let *call*, which has ended, go of the calls around it that have ended too.
+
+    Contexts keep it for as long as their tasks live: where each task starts the next one, each would
+    keep the one before.
+    """
+    call[OUTER] = _first_open(call[OUTER])
+
+
+def _first_open(call: Call | None) -> Call | None:
+    while call is not None and not call[START]:
+        call = call[OUTER]
+    return call

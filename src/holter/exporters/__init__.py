@@ -1,0 +1,1 @@
+"""What ships snapshots and alerts. Each module knows only its own destination."""

@@ -1,0 +1,311 @@
+"""The nouns that leave the recorder, and the Protocols that plug-ins satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from holter.metric import NO_ATTRIBUTES, Attributes, AttributeValue, Kind, Series
+from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
+from holter.reading import STATISTICS, Distribution, Reading, Statistics
+from holter.record import Outcome
+
+__all__ = [
+    "NO_ATTRIBUTES",
+    "STATISTICS",
+    "Alert",
+    "AlertState",
+    "AttributeValue",
+    "Attributes",
+    "Check",
+    "Distribution",
+    "ErrorPlace",
+    "Exporter",
+    "Kind",
+    "Observation",
+    "OpenCall",
+    "Process",
+    "Reading",
+    "Record",
+    "Sampler",
+    "Series",
+    "Severity",
+    "Snapshot",
+    "Statistics",
+    "resolve_target",
+]
+
+_FAILED = (Outcome.ERROR.label, Outcome.TIMEOUT.label)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """
+    A call that is running: which, since when (monotonic), and in which native thread.
+
+    >>> import holter
+    >>> @holter.watch
+    ... def look_around():
+    ...     return [call.name for call in holter.snapshot().open_calls]
+    >>> look_around()
+    ['look_around']
+    """
+
+    name: str
+    series: int
+    start_ns: int
+    age_seconds: float
+    thread: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPlace:
+    """
+    Where errors of one type left one call: ``place`` is file:line and function, no text of the error.
+
+    >>> import holter
+    >>> @holter.watch
+    ... def divide(one, other):
+    ...     return one / other
+    >>> try:
+    ...     divide(1, 0)
+    ... except ZeroDivisionError:
+    ...     [place.error_type for place in holter.snapshot().error_places if place.call == "divide"]
+    ['ZeroDivisionError']
+    """
+
+    call: str
+    error_type: str
+    place: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """
+    The process that a snapshot speaks of.
+
+    ``environment`` (Python, packages, git commit, host) is the fingerprint in full,
+    ``fingerprint`` its short hash; ``started_ns`` is on the monotonic clock. ``inherited`` is whether it
+    is a forked child that goes on with the monitor of its parent.
+
+    >>> import holter
+    >>> holter.Monitor("sentiment").snapshot().process.service
+    'sentiment'
+    """
+
+    service: str
+    version: str | None = None
+    attributes: Attributes = field(default_factory=lambda: NO_ATTRIBUTES)
+    instance: str = ""
+    pid: int = 0
+    host: str = ""
+    started_ns: int = 0
+    fingerprint: str = ""
+    environment: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
+    inherited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    A frozen reading of all series: ``total`` since recording began, ``interval`` since the last.
+
+    Both map a series' id to its Reading; ``interval`` holds only series that moved. ``time_ns``
+    is Unix time, ``monotonic_ns`` the same moment on the clock that stamps records. ``lost`` is
+    the number of records that were overwritten before they were read (their totals are not).
+
+    >>> import holter
+    >>> shout = holter.watch(str.upper, name="shout")
+    >>> shout("a") + shout("b")
+    'AB'
+    >>> holter.snapshot().find(shout).total.count
+    2
+    """
+
+    time_ns: int
+    interval_ns: int
+    series: Mapping[int, Series]
+    total: Mapping[int, Reading]
+    interval: Mapping[int, Reading]
+    open_calls: tuple[OpenCall, ...] = ()
+    lost: int = 0
+    process: Process = field(default_factory=lambda: Process(service="unknown_service"))
+    monotonic_ns: int = 0
+    error_places: tuple[ErrorPlace, ...] = ()
+
+    def find(self, target: object, where: Attributes | None = None) -> Statistics | None:
+        """
+        Return the statistics of *target*, merged over all its series, or None if it has none.
+
+        *target* is a watched function or a metric's name; *where* selects series that have these
+        attributes. Costs one pass over the series.
+        """
+        name, wanted = resolve_target(target, where)
+        matching = [series for series in self.series.values() if series.matches(name, wanted)]
+        if not matching:
+            return None
+        interval, total, failed = Reading(), Reading(), 0
+        for series in matching:
+            total = total.merge(self.total.get(series.id, Reading()))
+            reading = self.interval.get(series.id)
+            if reading is not None:
+                interval = interval.merge(reading)
+                if series.attributes.get(CALL_OUTCOME) in _FAILED:
+                    failed += reading.count
+        last_ns = total.last_ns or self.process.started_ns
+        return Statistics(
+            kind=matching[0].kind,
+            seconds=self.interval_ns / 1e9,
+            interval=interval,
+            total=total,
+            failed=failed,
+            missing_seconds=max(0.0, (self.monotonic_ns - last_ns) / 1e9),
+        )
+
+    def then(self, later: Snapshot) -> Snapshot:
+        """Return the *later* snapshot with an interval that covers this one's too."""
+        interval = dict(self.interval)
+        for key, reading in later.interval.items():
+            earlier = interval.get(key)
+            interval[key] = reading if earlier is None else earlier.merge(reading)
+        return replace(later, interval_ns=self.interval_ns + later.interval_ns, interval=interval)
+
+
+def resolve_target(target: object, where: Attributes | None = None) -> tuple[str, Attributes]:
+    """
+    Return the metric's name and the attributes that *target* stands for.
+
+    Raises:
+        TypeError: *target* is neither a metric's name nor a watched function.
+    """
+    if isinstance(target, str):
+        return target, where or NO_ATTRIBUTES
+    call = getattr(target, "__holter_call__", None)
+    if not isinstance(call, str):
+        raise TypeError(f"expected a watched function or a metric's name, got {type(target).__name__}")
+    return CALL_DURATION, {**(where or {}), CALL_NAME: call}
+
+
+Severity = Literal["info", "warning", "critical"]
+AlertState = Literal["firing", "resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """
+    A judgement with its evidence.
+
+    ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
+    ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
+    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along.
+
+    >>> alert = Alert(
+    ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
+    ...     expected="below 90 %", seen="93 %", message="/data is 93 % full", next_step="remove old checkpoints",
+    ... )
+    >>> alert.evidence
+    mappingproxy({})
+    """
+
+    id: str
+    check: str
+    state: AlertState
+    severity: Severity
+    since_ns: int
+    target: str
+    expected: str
+    seen: str
+    message: str
+    next_step: str = ""
+    evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
+    related: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """
+    A bounded sample of what went into and came out of a call; ``columns`` maps a name to its values.
+
+    >>> Observation(call="predict", columns={"length": [3, 5]}, count=2, time_ns=0).columns["length"]
+    [3, 5]
+    """
+
+    call: str
+    columns: Mapping[str, Any] = field(hash=False)
+    count: int
+    time_ns: int
+
+
+class Record(Protocol):
+    """How a sampler hands over one value."""
+
+    def __call__(
+        self, name: str, value: float, *, unit: str = "1", kind: Kind = "gauge", attributes: Attributes | None = None
+    ) -> None:
+        """
+        Record *value* for metric *name*, in base units (s, By, 1 for ratios).
+
+        A counter's value is cumulative, as the system gives it; what it has grown since the last
+        call is counted, and a fall counts as a restart from zero.
+        """
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """
+    What polls values at its own interval.
+
+    >>> class Backlog:
+    ...     interval_seconds = 1.0
+    ...     def sample(self, record):
+    ...         record("app.queue.length", 3, unit="{item}")
+    >>> isinstance(Backlog(), Sampler)
+    True
+    """
+
+    interval_seconds: float
+
+    def sample(self, record: Record) -> None:
+        """Read the values and hand each to *record*; must not block, may raise."""
+
+
+@runtime_checkable
+class Check(Protocol):
+    """
+    What judges snapshots; may also have ``observe(observation)``, ``save()`` and ``load(state, gap_seconds)``.
+
+    >>> class Content:
+    ...     def judge(self, snapshot):
+    ...         return []
+    >>> isinstance(Content(), Check)
+    True
+    """
+
+    def judge(self, snapshot: Snapshot) -> Iterable[Alert]:
+        """Return an alert for each judgement that has changed: one when it fires, one when it resolves."""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """
+    What ships snapshots and alerts; called from one thread of its own, never from the user's.
+
+    >>> class Count:
+    ...     every_seconds = 10.0
+    ...     def export(self, snapshot, alerts):
+    ...         print(len(snapshot.interval), "series moved")
+    ...     def close(self, timeout):
+    ...         print("done")
+    >>> isinstance(Count(), Exporter)
+    True
+    """
+
+    every_seconds: float
+
+    def export(self, snapshot: Snapshot, alerts: Iterable[Alert]) -> None:
+        """Ship *snapshot*, whose interval covers all since the last call, and the *alerts* of that time."""
+
+    def close(self, timeout: float) -> None:
+        """Give back what is held, within *timeout* seconds; nothing is exported afterwards."""

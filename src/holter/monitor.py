@@ -1,0 +1,391 @@
+"""The object that wires probes, samplers, checks and exporters, and the thread that collects."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from weakref import WeakSet
+
+from holter import names, words
+from holter.chronicle import CHRONICLE, obituary
+from holter.clock import SYSTEM, Clock
+from holter.cost import Ledger
+from holter.delivery import Delivery
+from holter.environment import describe
+from holter.fold import ROUTER, Fold
+from holter.history import History
+from holter.instruments import Instruments
+from holter.judging import Judges
+from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
+from holter.notices import AlertCallback, Notices
+from holter.options import DEFAULT_TIMEOUT
+from holter.record import Outcome
+from holter.recorder import DISABLED, RECORDER
+from holter.report import Summary, summarise
+from holter.ring import IMPLEMENTATION
+from holter.samplers.host import HostSampler
+from holter.samplers.process import ProcessSampler
+from holter.sampling import Sampling
+from holter.scope import Scope
+from holter.settings import OnAlert, Settings, checked
+from holter.values import number
+from holter.version import __version__
+
+LOGGER: Final = logging.getLogger("holter")
+_SHORTEST_WAIT_SECONDS: Final = 0.005
+_LONGEST_WAIT_SECONDS: Final = 0.1
+_MONITORS: Final[WeakSet[Monitor]] = WeakSet()
+
+
+class Monitor(Instruments):
+    """
+    A recorder with series of its own: what it watches, no other monitor sees.
+
+    Takes the arguments of `start`, has the same methods as the module, and runs from ``start``
+    (or ``with``) to ``stop``. One thread collects, and each sampler, check and exporter has one of
+    its own; all are daemons. A forked child that records goes on by itself with threads, figures
+    and exporters of its own; one that does not record starts nothing.
+
+    >>> import holter
+    >>> with holter.Monitor("sentiment", samplers=[]) as monitor:
+    ...     predict = monitor.watch(len)
+    ...     length = predict("abc")
+    ...     monitor.snapshot().find(predict).total.count
+    1
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        version: str | None = None,
+        attributes: Attributes | None = None,
+        exporters: Iterable[Exporter] = (),
+        checks: Iterable[Check] = (),
+        samplers: Iterable[Sampler] | None = None,
+        on_alert: OnAlert | None = None,
+        interval_seconds: float = 1.0,
+        recording: bool = True,
+        strict: bool = False,
+        clock: Clock = SYSTEM,
+        fold: Fold | None = None,
+    ) -> None:
+        self.settings: Settings = checked(
+            name=name,
+            version=version,
+            attributes=attributes,
+            exporters=exporters,
+            checks=checks,
+            samplers=(ProcessSampler(), HostSampler()) if samplers is None else samplers,
+            on_alert=on_alert,
+            interval_seconds=interval_seconds,
+            recording=recording,
+            strict=strict,
+        )
+        if fold is None:
+            scope = Scope(clock)
+            fold = Fold(scope, Process(service=self.settings.name, started_ns=clock.monotonic_ns()))
+            ROUTER.attach(fold)
+        super().__init__(fold.scope)
+        self._fold, self._clock = fold, fold.scope.clock
+        self.is_running = False
+        self._is_asleep = False
+        """Whether it runs in a forked child that has not recorded yet: its threads start when one does."""
+        self._begin()
+        _MONITORS.add(self)
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "not running"
+        return f"Monitor({self.settings.name!r}, {state})"
+
+    def _begin(self) -> None:
+        self._turn, self._stopping = threading.Lock(), threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._deliveries: list[Delivery] = []
+        self._history = History()
+        self._judges = Judges(self._scope, ())
+        self._latest: Snapshot | None = None
+        self._samplings: list[Sampling] = []
+        self._at_exit: Any = None
+        self._ledger: Ledger | None = None
+        self._predecessors: list[Path] = []
+
+    # -- life
+
+    def start(self) -> Self:
+        """Start collecting, sampling and exporting; a monitor that runs goes on running, in a forked child too."""
+        self._awake()
+        if DISABLED or self.is_running:
+            return self
+        settings, started_ns = self.settings, self._clock.monotonic_ns()
+        self._fold.process = replace(
+            describe(settings.name, settings.version, settings.attributes, started_ns),
+            started_ns=self._fold.process.started_ns if self._fold.process.service == settings.name else started_ns,
+        )
+        self._run()
+        LOGGER.info("%s", words.clean(self._start_line(), 500))
+        return self
+
+    def _run(self) -> None:
+        self._begin()
+        self._scope.guard.strict = self.settings.strict
+        if self.settings.recording:
+            self._predecessors = self._scope.guard.run("recording", [], CHRONICLE.join, self, self._fold.process)
+        plug_ins: list[Exporter] = [Notices(LOGGER, self._scope.guard), *self.settings.exporters]
+        if self.settings.on_alert is not None:
+            plug_ins.append(AlertCallback(self.settings.on_alert, self._scope.guard))
+        with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
+            # What was overwritten before now, nobody was there to read.
+            if is_mine:
+                ROUTER.drain()
+            RECORDER.readers.add(self)
+            self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
+        self._judges = Judges(self._scope, self.settings.checks)
+        self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
+        self._samplings = [Sampling(self._scope, sampler, self._stopping) for sampler in self.settings.samplers]
+        self.is_running = True
+        self._spawn("collector", self._collect)
+        for delivery in (*self._deliveries, *self._judges.deliveries):
+            self._spawn(delivery.name, delivery.run)
+        for sampling in self._samplings:
+            self._spawn(sampling.name, sampling.run)
+        if self._predecessors:
+            self._spawn("predecessors", lambda: self._scope.guard.run("recording", None, self._tell_of_predecessors))
+        atexit.register(self.stop)
+        if "multiprocessing.util" in sys.modules:
+            # A multiprocessing child leaves by os._exit, which skips atexit.
+            self._at_exit = sys.modules["multiprocessing.util"].Finalize(self, self.stop, exitpriority=0)
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=f"holter-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _start_line(self) -> str:
+        where = CHRONICLE.where() if self.settings.recording else "none"
+        return (
+            f"holter {__version__} watches {self.settings.title} each {self.settings.interval_seconds:g} s; "
+            f"ring: {IMPLEMENTATION}; recording: {where}; {self.settings.plug_ins}; look: print(holter.summary())"
+        )
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
+        """
+        Export what has been recorded, close the exporters and end the threads.
+
+        Returns whether everything was exported within *timeout* seconds; what hangs is left
+        behind. Series and figures stay, and can be read by ``summary`` and ``snapshot``.
+        """
+        if not self.is_running:
+            return True
+        deadline = time.monotonic() + timeout
+        self._stopping.set()
+        # Half of the time at most, so that a collector which hangs leaves the exporters theirs.
+        complete = self._is_asleep or self._turn_over(time.monotonic() + timeout / 2, now=True) is not None
+        self.is_running = self._is_asleep = False
+        for delivery in (*self._deliveries, *self._judges.deliveries):
+            delivery.close(deadline)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._scope.guard.strict = False
+        RECORDER.readers.discard(self)
+        CHRONICLE.leave(self)
+        atexit.unregister(self.stop)
+        if self._at_exit is not None:
+            self._at_exit.cancel()
+        return complete and all(delivery.is_closed for delivery in self._deliveries)
+
+    # -- the collector
+
+    def _collect(self) -> None:
+        stopping, ledger, clock, guard = self._stopping, self._ledger, self._clock, self._scope.guard
+        interval_ns = int(self.settings.interval_seconds * 1e9)
+        due_ns = clock.monotonic_ns() + interval_ns
+        while True:
+            clock.wait(stopping, self._plan((due_ns - clock.monotonic_ns()) / 1e9))
+            # The last interval is ended by whoever stops.
+            if stopping.is_set():
+                return
+            now_ns = clock.monotonic_ns()
+            if now_ns < due_ns:
+                guard.run("collector", None, self._drain)
+            else:
+                self._end_interval(time.monotonic() + DEFAULT_TIMEOUT)
+                due_ns += ((now_ns - due_ns) // interval_ns + 1) * interval_ns
+            if ledger is not None:
+                ledger.collector_ns = clock.thread_cpu_ns()
+
+    def _tell_of_predecessors(self) -> None:
+        """Count the processes of this service that died and that nobody has told of; log how the last one did."""
+        for _ in self._predecessors:
+            self._scope.increment(names.PROCESS_DEATHS, "{process}", {})
+        LOGGER.warning("%s", words.clean(obituary(self._predecessors[0]), 1_000))
+
+    def _plan(self, until_due_seconds: float) -> float:
+        """
+        Return how long to wait so that no ring, filling as it did, is more than half full by then.
+
+        A quiet ring may fill at once, so the wait has a bound; a drain that finds nothing costs a
+        few microseconds a ring.
+        """
+        rate = RECORDER.fill_rate
+        soon = min(until_due_seconds, _LONGEST_WAIT_SECONDS)
+        return max(_SHORTEST_WAIT_SECONDS, min(soon, 0.5 / rate) if rate else soon)
+
+    def _drain(self) -> None:
+        with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
+            if is_mine:
+                ROUTER.drain()
+
+    def _turn_over(self, deadline: float, *, now: bool = False) -> Snapshot | None:
+        """End an interval from another thread than the collector's; a forked child goes on before that."""
+        self._awake()
+        begun_ns = self._clock.thread_cpu_ns()
+        snapshot = self._end_interval(deadline, now=now)
+        if self._ledger is not None:
+            self._ledger.readings_ns += self._clock.thread_cpu_ns() - begun_ns
+        return snapshot
+
+    def _end_interval(self, deadline: float, *, now: bool = False) -> Snapshot | None:
+        """End an interval, hand it out, to be exported at once if *now*, and return it; None if that fails."""
+        return self._scope.guard.run("collector", None, lambda: self._tick(deadline, now=now))
+
+    def _tick(self, deadline: float, *, now: bool) -> Snapshot | None:
+        # A turn that never comes is one that this very thread was interrupted in.
+        turn = self._turn
+        if not turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return None
+        try:
+            self._read_gauges()
+            begun_ns = self._clock.monotonic_ns()
+            with RECORDER.exclusive(deadline) as is_mine:
+                if not is_mine:
+                    return None
+                ROUTER.drain()
+                self._set_own_figures()
+                snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns())
+                cursors = RECORDER.cursors()
+                RECORDER.stock()
+            self._latest = snapshot
+            self._history.add(snapshot)
+            if self._ledger is not None:
+                threads_ns = sum(one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries))
+                threads_ns += sum(one.cpu_ns for one in self._samplings)
+                counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
+                self._ledger.close(counts, threads_ns)
+            alerts = self._judges.ask(snapshot, deadline, patiently=now)
+            for delivery in self._deliveries:
+                delivery.offer(snapshot, alerts, now=now)
+            CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
+            self._record_duration(self._clock.monotonic_ns() - begun_ns)
+        finally:
+            turn.release()
+        return snapshot
+
+    def _read_gauges(self) -> None:
+        for series, read in list(self._scope.reads.items()):
+            name = self._scope.table[series].name
+            value = self._scope.guard.run(f"gauge {name}", None, read)
+            taken = number(value)
+            if taken is not None:
+                self._scope.ring().put(series, self._clock.monotonic_ns(), taken)
+            elif value is not None:
+                self._scope.increment(names.VALUES_REFUSED, "{value}", {names.METRIC: name})
+
+    def _record_duration(self, duration_ns: int) -> None:
+        series = self._scope.timer(names.COLLECTOR_DURATION)
+        self._scope.ring().write(series, self._clock.monotonic_ns(), duration_ns, 0, Outcome.OK)
+
+    def _set_own_figures(self) -> None:
+        scope, fold = self._scope, self._fold
+        fold.set(scope.series(names.RECORDS_WRITTEN, "{record}", "counter"), RECORDER.written)
+        fold.set(scope.series(names.RECORDS_LOST, "{record}", "counter"), RECORDER.lost)
+        fold.set(scope.series(names.SERIES_COUNT, "{series}", "gauge"), len(scope.table))
+        if self._ledger is not None and self._ledger.share is not None:
+            fold.set(scope.series(names.OVERHEAD, "1", "gauge"), self._ledger.share)
+
+    # -- readings
+
+    def snapshot(self) -> Snapshot:
+        """Return a reading of all series as of now; its interval is the time since the one before."""
+        taken = self._turn_over(time.monotonic() + DEFAULT_TIMEOUT) or self._latest
+        return self._empty() if taken is None else taken
+
+    def _empty(self) -> Snapshot:
+        now_ns = self._clock.monotonic_ns()
+        return Snapshot(self._clock.wall_ns(), 0, {}, {}, {}, process=self._fold.process, monotonic_ns=now_ns)
+
+    def summary(self) -> Summary:
+        """Return what has been seen so far, verdict first, as text, HTML or a dict."""
+        snapshot = self.snapshot()
+        # Where a monitor runs, losses are figures of their own; else this drain got what was left.
+        written, unread = RECORDER.written, RECORDER.unread
+        records = (written - RECORDER.lost - unread, written) if unread or self._ledger is None else None
+        return summarise(snapshot, self.alerts(), self._past(), records=records)
+
+    def _past(self) -> History:
+        # None is to be had where this very thread was interrupted while it added an interval.
+        if not self._turn.acquire(timeout=DEFAULT_TIMEOUT):
+            return History(1)
+        try:
+            return self._history.copy()
+        finally:
+            self._turn.release()
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts of this run in their latest state, the oldest first; at most 1,000."""
+        return tuple(self._judges.alerts.values())
+
+    def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
+        """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        if self._turn_over(deadline, now=True) is None:
+            return False
+        idle = [delivery.wait_until_idle(deadline) for delivery in self._deliveries]
+        return all(idle)
+
+    # -- forks
+
+    def forked(self) -> None:
+        """In a forked child: forget the parent's threads and figures; go on at the first record, if any."""
+        self._begin()
+        self._is_asleep = self.is_running
+        RECORDER.first_record.append(self._awake)
+
+    def _awake(self) -> None:
+        if not self._is_asleep:
+            return
+        self._is_asleep = False
+        process = self._fold.process
+        now_ns = self._clock.monotonic_ns()
+        self._fold.process = replace(
+            process, pid=os.getpid(), instance=str(uuid.uuid4()), started_ns=now_ns, inherited=True
+        )
+        self._fold.reset()
+        self._scope.guard.run("fork", None, self._run)
+
+
+def _forked() -> None:
+    for monitor in list(_MONITORS):
+        monitor.forked()
+
+
+RECORDER.after_fork.append(_forked)

@@ -1,0 +1,58 @@
+"""The metric and attribute names that holter gives to what it records."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CALL_DURATION: Final = "holter.call.duration"
+CALL_ACTIVE: Final = "holter.call.active"
+CALL_OLDEST_ACTIVE_AGE: Final = "holter.call.oldest_active_age"
+CALL_UNITS: Final = "holter.call.units"
+SPAN_DURATION: Final = "holter.span.duration"
+
+STREAM_FIRST_ITEM: Final = "holter.stream.time_to_first_item"
+STREAM_BETWEEN_ITEMS: Final = "holter.stream.time_between_items"
+STREAM_PRODUCER_TIME: Final = "holter.stream.producer_time"
+STREAM_CONSUMER_WAIT: Final = "holter.stream.consumer_wait"
+STREAM_ITEMS: Final = "holter.stream.items"
+
+TRAINING_STEP_DURATION: Final = "holter.training.step.duration"
+TRAINING_DATA_WAIT: Final = "holter.training.data_wait"
+TRAINING_SAMPLES: Final = "holter.training.samples"
+TRAINING_EPOCH: Final = "holter.training.epoch"
+TRAINING_PROGRESS: Final = "holter.training.progress"
+TRAINING_STEPS_DONE: Final = "holter.training.steps_done"
+TRAINING_STEPS_TOTAL: Final = "holter.training.steps_total"
+TRAINING_RUN_DURATION: Final = "holter.training.run.duration"
+TRAINING_INFO: Final = "holter.training.info"
+TRAINING_PHASE_DURATION: Final = "holter.training.phase.duration"
+TRAINING_METRIC_PREFIX: Final = "holter.training.metric."
+
+RECORDS_WRITTEN: Final = "holter.records.written"
+RECORDS_LOST: Final = "holter.records.lost"
+PROCESS_DEATHS: Final = "holter.process.deaths"
+VALUES_REFUSED: Final = "holter.values.refused"
+VALUES_NONFINITE: Final = "holter.values.nonfinite"
+INTERNAL_ERRORS: Final = "holter.internal_errors"
+COLLECTOR_DURATION: Final = "holter.collector.duration"
+SERIES_COUNT: Final = "holter.series"
+EXPORTER_FAILURES: Final = "holter.exporter.failures"
+EXPORTER_DROPPED: Final = "holter.exporter.dropped_alerts"
+OVERHEAD: Final = "holter.overhead"
+ALERTS_FIRED: Final = "holter.alerts"
+
+# attributes
+CALL_NAME: Final = "holter.call.name"
+CALL_OUTCOME: Final = "holter.call.outcome"
+SPAN_NAME: Final = "holter.span.name"
+TRAINING_NAME: Final = "holter.training.name"
+TRAINING_RANK: Final = "holter.training.rank"
+TRAINING_PHASE: Final = "holter.training.phase.name"
+TRAINING_PARAMETER_PREFIX: Final = "holter.training.parameter."
+ERROR_TYPE: Final = "error.type"
+ERROR_TYPE_OTHER: Final = "_OTHER"
+INVALID: Final = "_INVALID"
+OVERFLOW: Final = "otel.metric.overflow"
+METRIC: Final = "holter.metric"
+PLACE: Final = "holter.place"
+EXPORTER_NAME: Final = "holter.exporter.name"

@@ -1,0 +1,84 @@
+"""Figures that a system gives on request, read one by one so that one that fails hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from holter.model import AttributeValue, Kind, Record
+from holter.words import clean
+
+Values = Iterable[tuple[Mapping[str, AttributeValue], float | None]]
+"""What one metric reads now: attributes and value, None where the system knows the figure but gives no value."""
+
+READ_ERRORS: Final = (
+    OSError,  # gone, forbidden, or the file of another kernel
+    AttributeError,  # psutil leaves out what a platform does not have
+    NotImplementedError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    ImportError,
+)
+"""What reading a figure of the system may raise; a library's own errors come on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """
+    One metric and how its values are read from a source.
+
+    No values at all mean "not yet": a share needs two readings. A read that raises, or that gives
+    None everywhere, makes the metric unavailable.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    read: Callable[[Any], Values]
+
+
+class Poll:
+    """
+    Reads a table of metrics and remembers which of them cannot be had, and why.
+
+    A metric that fails is tried again each time and heals when it reads; the others are not touched.
+    """
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = tuple(metrics)
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Which metrics could not be read the last time: name to "unavailable, because ..."."""
+        return MappingProxyType(dict(self._reasons))
+
+    def read(self, source: Any, record: Record, errors: tuple[type[Exception], ...] = READ_ERRORS) -> None:
+        """Hand the value of each metric to *record*; what *errors* names makes that metric unavailable."""
+        for metric in self._metrics:
+            try:
+                values = list(metric.read(source))
+            except errors as error:
+                self._reasons[metric.name] = reason(error)
+                continue
+            known = [(attributes, value) for attributes, value in values if value is not None]
+            if values and not known:
+                self._reasons[metric.name] = "unavailable, because this system gives no value for it"
+                continue
+            self._reasons.pop(metric.name, None)
+            for attributes, value in known:
+                record(metric.name, value, unit=metric.unit, kind=metric.kind, attributes=attributes)
+
+    def fail(self, error: Exception) -> None:
+        """Make all metrics unavailable: their common source could not be opened."""
+        self._reasons = dict.fromkeys((metric.name for metric in self._metrics), reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Return "unavailable, because ..." with the class of the *error* and its first words."""
+    said = clean(str(error))
+    return f"unavailable, because of {type(error).__name__}" + (f": {said}" if said else "")

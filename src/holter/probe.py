@@ -1,0 +1,132 @@
+"""What the probes of one watched callable share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import reduce
+from types import FrameType
+from typing import Any
+
+from holter._ring import HOME, LEAF, START, Call
+from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
+from holter.metric import NO_ATTRIBUTES, Attributes
+from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
+from holter.record import Outcome
+from holter.scope import Scope
+from holter.values import work_units
+
+Units = int | Callable[[Any], Any] | None
+
+
+class CallProbe:
+    """
+    The series of one watched callable, and how its calls begin and end.
+
+    *units* is the size of the work of a call, or a callable that tells it from the result. Where
+    *native* is false, what watches is a function of Python's own, if C would do otherwise.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        name: str,
+        *,
+        units: Units = None,
+        attributes: Attributes = NO_ATTRIBUTES,
+        expected: ExceptionTypes = (),
+        native: bool = True,
+    ) -> None:
+        self.scope, self.name, self.attributes, self.native = scope, name, attributes, native
+        # A constant is one for good, so that calls have nothing left to ask.
+        self.constant_units = 0 if units is None or callable(units) else work_units(units) or 0
+        self.units, self.expected = units, expected
+        self.series = scope.call(name, attributes)
+        self.root = self.series.duration
+        # What a call in Python needs of the recorder, one step away.
+        self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
+
+    def units_of(self, result: object) -> int:
+        """Return the size of the work that *result* stands for, 0 where it cannot be told."""
+        tell = self.units
+        if not callable(tell):
+            return self.constant_units
+        size = work_units(self.scope.guard.run("units", None, tell, result))
+        if size is None:
+            self.scope.increment(VALUES_REFUSED, "{value}", {METRIC: CALL_UNITS})
+            return 0
+        return size
+
+    def begin(self) -> Call:
+        """Open a call that may end on another thread."""
+        return self.scope.ring().begin(self.root, self.scope.now())
+
+    def end(self, call: Call, end_ns: int, units: int) -> None:
+        """End a call from ``begin`` with outcome ok."""
+        if call[START]:
+            self.scope.ring().write(call[LEAF], end_ns, end_ns - call[START], units, Outcome.OK)
+            call[HOME].release(call)
+
+    def fail(self, call: Call, error: BaseException, units: int = 0) -> None:
+        """End *call*, which *error* leaves; an interruption while it ended otherwise changes nothing."""
+        start_ns = call[START]
+        if not start_ns:
+            return
+        scope, end_ns = self.scope, self.scope.now()
+        ring = scope.ring()
+        series, outcome = scope.guard.run(
+            "failure", (call[LEAF], Outcome.ERROR), failed_series, scope.table, call[LEAF], error, self.expected
+        )
+        if outcome in FAILED:
+            scope.guard.run("failure", None, note_place, ring, self.root, error)
+        ring.write(series, end_ns, end_ns - start_ns, units, outcome)
+        call[HOME].release(call)
+
+    def reduce(self, watched: Any) -> Any:
+        """
+        Return how *watched*, in C, is pickled: by its name, as functions are, where the name means it.
+
+        Pickled by value, as cloudpickle does with what ``__main__`` defines, and where the name
+        means something else, it is watched anew by the process that loads it.
+        """
+        module = getattr(watched, "__module__", None)
+        name = getattr(watched, "__qualname__", "")
+        found = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules.get(module or ""))
+        if found is watched and not (module == "__main__" and _is_pickled_by_value()):
+            return name
+        return watch_again, (watched.__wrapped__, self._options())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Where a function of Python's own is pickled by value, this is what of holter goes with it."""
+        return probe_again, (self._options(),)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "units": self.units,
+            "attributes": dict(self.attributes),
+            "expected": self.expected,
+        }
+
+
+# The package is there, since this module is.
+
+
+def watch_again(function: Any, options: dict[str, Any]) -> Any:
+    """Return *function* watched by the default monitor of this process."""
+    return sys.modules["holter"].watch(function, **options)
+
+
+def probe_again(options: dict[str, Any]) -> CallProbe:
+    """Return a probe of the default monitor of this process."""
+    return CallProbe(sys.modules["holter.default"]._scope, **options)  # noqa: SLF001 - as above
+
+
+def _is_pickled_by_value() -> bool:
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - a documented function
+    while frame is not None:
+        # Also where others carry a copy of it: joblib.externals.cloudpickle, ray.cloudpickle, pyspark.cloudpickle.
+        if "cloudpickle" in str(frame.f_globals.get("__name__")):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,154 @@
+"""
+The probes of functions and coroutines.
+
+What is a function of Python's own refers only to what cloudpickle can pickle by value: a module,
+not its context variable, and the probe, which is made anew where it is loaded.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+from holter import context
+from holter._ring import OUTER, START, Call
+from holter.compiled import compiling, leaves_unwatched
+from holter.probe import CallProbe
+from holter.recorder import current_ident
+from holter.ring import NATIVE, Ring
+
+T = TypeVar("T")
+
+
+def watch_function(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
+    """Return *function* with each call recorded: two clock reads, a record, a cell and a slot more."""
+    if NATIVE is None or not probe.native:
+        return watch_function_in_python(function, probe)
+    timed = NATIVE.TimedCall(
+        function=function,
+        root=probe.root,
+        lookup=probe.scope.recorder.lookup,
+        clock=probe.scope.own_clock,
+        units=probe.constant_units,
+        units_of=probe.units_of if callable(probe.units) else None,
+        fail=probe.fail,
+        reduce=probe.reduce,
+    )
+    return functools.update_wrapper(timed, function, updated=())
+
+
+def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
+    """Return *function* with each call recorded, as a function of Python's own."""
+    name, is_compiled = probe.name, compiling()
+
+    def watched(*args: Any, **kwargs: Any) -> T:
+        if is_compiled():
+            leaves_unwatched(name)
+            return function(*args, **kwargs)
+        ring: Ring = probe.rings(current_ident()) or probe.attach()
+        call = ring.enter(probe.root, probe.now())
+        try:
+            result = function(*args, **kwargs)
+            ring.leave(call, probe.now(), probe.constant_units)
+        except BaseException as error:
+            ring.current[0] = call[OUTER]
+            try:
+                probe.fail(call, error)
+            except RecursionError:
+                # The stack is full, and has room for what it had room for at the start.
+                ring.leave(call, probe.now(), 0)
+            raise
+        return result
+
+    def watched_with_units(*args: Any, **kwargs: Any) -> T:
+        if is_compiled():
+            leaves_unwatched(name)
+            return function(*args, **kwargs)
+        ring: Ring = probe.rings(current_ident()) or probe.attach()
+        call = ring.enter(probe.root, probe.now())
+        try:
+            result = function(*args, **kwargs)
+            end_ns = probe.now()
+            ring.leave(call, end_ns, probe.units_of(result))
+        except BaseException as error:
+            ring.current[0] = call[OUTER]
+            try:
+                probe.fail(call, error)
+            except RecursionError:
+                # The stack is full, and has room for what it had room for at the start.
+                ring.leave(call, probe.now(), 0)
+            raise
+        return result
+
+    return functools.wraps(function, updated=())(watched_with_units if callable(probe.units) else watched)
+
+
+def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> Callable[..., Awaitable[T]]:
+    """Return the coroutine function *function* with each call recorded, from its first step to its end."""
+    probe.scope.coroutines.add(probe.root)
+    begin, end, fail = _coroutine_ends(probe)
+
+    @functools.wraps(function, updated=())
+    async def watched(*args: Any, **kwargs: Any) -> T:
+        call = begin()
+        try:
+            running = function(*args, **kwargs)
+            # What the coroutine lets go of is not kept alive from here.
+            del args, kwargs
+            result = await running
+            end(call, result)
+        except BaseException as error:
+            # At once, should there be no room on the stack for the rest.
+            if context.CONTEXT.get() is call:
+                context.CONTEXT.set(call[OUTER])
+            fail(call, error)
+            raise
+        return result
+
+    return watched
+
+
+_Ends: TypeAlias = tuple[Callable[[], Call], Callable[[Call, Any], None], Callable[[Call, BaseException], None]]
+
+
+def _coroutine_ends(probe: CallProbe) -> _Ends:
+    """Return how a coroutine's call begins, also in its context, and how it ends with a result or an error."""
+    if NATIVE is not None:
+        ends = _coroutine_probe(probe)
+        return ends.begin, ends.end, ends.fail
+
+    def begin() -> Call:
+        call = probe.begin()
+        call[OUTER] = context.open_in_context()
+        context.CONTEXT.set(call)
+        return call
+
+    def end(call: Call, result: object) -> None:
+        end_ns = probe.now()
+        probe.end(call, end_ns, probe.units_of(result))
+        context.shorten(call)
+
+    def fail(call: Call, error: BaseException) -> None:
+        probe.fail(call, error)
+        if not call[START]:
+            context.shorten(call)
+
+    return begin, end, fail
+
+
+def _coroutine_probe(probe: CallProbe) -> Any:
+    return NATIVE.CoroutineProbe(
+        root=probe.root,
+        lookup=probe.scope.recorder.lookup,
+        clock=probe.scope.own_clock,
+        units=probe.constant_units,
+        units_of=probe.units_of if callable(probe.units) else None,
+        fail=probe.fail,
+        context=context.CONTEXT,
+    )
+
+
+if NATIVE is not None:
+    copyreg.pickle(NATIVE.CoroutineProbe, lambda ends: (_coroutine_probe, (ends.failed.__self__,)))

@@ -1,0 +1,133 @@
+"""Chooses the probe for what it is given."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from numbers import Integral
+from types import MethodType
+from typing import Any, cast
+
+from holter.errors import ConfigurationError
+from holter.failure import ExceptionTypes
+from holter.metric import Attributes
+from holter.options import checked_attributes, checked_name
+from holter.probe import CallProbe, Units
+from holter.probes.calls import watch_coroutine, watch_function
+from holter.probes.streams import watch_async_generator, watch_generator
+from holter.scope import Scope
+from holter.values import work_units
+
+_HOLDERS = (classmethod, staticmethod, property, MethodType)
+
+
+def watch(
+    scope: Scope,
+    target: Any,
+    *,
+    name: str | None = None,
+    units: Units = None,
+    attributes: Attributes | None = None,
+    expected: type[BaseException] | ExceptionTypes = (),
+    native: bool = True,
+) -> Any:
+    """
+    Return *target* with its calls recorded in *scope*, of the same kind and with the same signature.
+
+    What is watched already under that name is returned as it is.
+
+    Raises:
+        ConfigurationError: *target* cannot be watched as it is, or an option cannot work.
+    """
+    if isinstance(target, _HOLDERS):
+        options = {"name": name, "units": units, "attributes": attributes, "expected": expected, "native": native}
+        return _watch_held(scope, target, **options)
+    _refuse_what_cannot_be_called(target)
+    told = _name_of(target) if name is None else name
+    if getattr(target, "__holter_call__", None) == told and getattr(target, "__holter_scope__", None) == scope.number:
+        return target
+    probe = CallProbe(
+        scope,
+        checked_name(told),
+        units=_checked_units(units),
+        attributes=checked_attributes(attributes),
+        expected=_checked_expected(expected),
+        # torch.compile takes no other callable than a function as the forward of a module.
+        native=native and getattr(target, "__name__", "") != "forward",
+    )
+    watched: Any = _probe_for(target)(target, probe)
+    if inspect.isroutine(target):
+        # What others have noted on the function (a route, a marker, the handles of a cache) stays on it.
+        watched.__dict__.update({key: getattr(target, key) for key in dir(target) if not hasattr(watched, key)})
+    watched.__holter_call__, watched.__holter_scope__ = told, scope.number
+    return watched
+
+
+def _probe_for(target: Any) -> Callable[[Any, CallProbe], Any]:
+    function = target
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    if inspect.isasyncgenfunction(function):
+        return watch_async_generator
+    if inspect.isgeneratorfunction(function):
+        return watch_generator
+    return watch_coroutine if inspect.iscoroutinefunction(function) else watch_function
+
+
+def _watch_held(scope: Scope, target: Any, **options: Any) -> Any:
+    """Return a holder of the same kind with the function in it watched."""
+    if isinstance(target, property):
+        if target.fget is None:
+            raise ConfigurationError("expected a property that can be read, got one without a getter")
+        return target.getter(watch(scope, target.fget, **options))
+    watched = watch(scope, target.__func__, **options)
+    # A bound method stays one, so that an object which holds it can be copied and pickled.
+    return MethodType(watched, target.__self__) if isinstance(target, MethodType) else type(target)(watched)
+
+
+def _refuse_what_cannot_be_called(target: Any) -> None:
+    kind = type(target)
+    if isinstance(target, type):
+        raise ConfigurationError(
+            f"expected a function or method, got the class {target.__name__}; watch a method of it: "
+            f"put @holter.watch above `def {'forward' if _is_module_class(target) else 'predict'}`"
+        )
+    if _is_module_class(kind):
+        raise ConfigurationError(
+            f"expected a function or method, got a {kind.__name__}; watch what runs it: "
+            "module.forward = holter.watch(module.forward), or the function that calls the module"
+        )
+    if not callable(target):
+        raise ConfigurationError(f"expected something to call, got {kind.__name__}; give watch a function or method")
+
+
+def _is_module_class(kind: type) -> bool:
+    return any(base.__name__ == "Module" and base.__module__.startswith("torch.nn") for base in kind.__mro__)
+
+
+def _name_of(target: Any) -> str:
+    while isinstance(target, functools.partial):
+        target = target.func
+    name = getattr(target, "__qualname__", None)
+    return name if isinstance(name, str) else type(target).__qualname__
+
+
+def _checked_units(units: Any) -> Units:
+    if units is None or callable(units):
+        return cast("Units", units)
+    if isinstance(units, bool) or not isinstance(units, Integral) or work_units(units) is None:
+        raise ConfigurationError(
+            f"expected units as a whole number or as a function of the result such as len, got {units!r:.60}"
+        )
+    return cast("Units", units)
+
+
+def _checked_expected(expected: Any) -> ExceptionTypes:
+    classes = expected if isinstance(expected, tuple) else (expected,)
+    for kind in classes:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise ConfigurationError(f"expected exception classes, one or a tuple of them, got {kind!r:.60}")
+    return classes
