@@ -1,0 +1,300 @@
+"""A process that forks while it is watched: its children, its own figures, and what both write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from holter.names import CALL_DURATION
+from programs import lines, run, succeed
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+def counts_by_process(path: Path) -> dict[int, tuple[int, int]]:
+    """Return for each process of the log its last total of calls, and the sum of its intervals."""
+    found: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for line in lines(path):
+        if line["event"]["dataset"] == "holter.series" and line["holter"]["metric"] == CALL_DURATION:
+            pid = line["process"]["pid"]
+            found[pid] = (line["holter"]["count"], found[pid][1] + line["holter"]["interval_count"])
+    return dict(found)
+
+
+@pytest.mark.timeout(300)  # a busy machine needs five times what a quiet one does
+def test_three_hundred_forks_disturb_nobody(tmp_path: Path) -> None:
+    """
+    While threads record and the collector runs, 300 children hang, double and change nothing.
+
+    Two of three never record: they have no thread, no descriptor and no file more than a fork
+    gives them. The others record, are watched by threads of their own from zero on, and export
+    each call once. The parent's counts are its own.
+    """
+    program = """
+        import contextlib, json, os, sys, threading, time
+        import holter
+
+        log, table = sys.argv[1:]
+        monitor = holter.start(
+            "forks", interval_seconds=0.02, samplers=[],
+            exporters=[holter.LogFile(log, every_seconds=0.05), holter.CSVFile(table, every_seconds=0.05)],
+        )
+
+        @holter.watch
+        def work():
+            pass
+
+        def record(number):
+            while not done.is_set():
+                work()
+                counts[number] += 1
+                if not counts[number] % 20:
+                    time.sleep(0.002)
+
+        def descriptors():
+            if not os.path.exists("/proc/self/fd"):
+                return set()
+            # But for those that the exporters have open for a moment, and that of the listing itself.
+            found = {}
+            for number in os.listdir("/proc/self/fd"):
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile, so one of those
+                    found[number] = os.readlink(f"/proc/self/fd/{number}")
+            return {number for number, path in found.items() if path not in (log, table) and "/proc/" not in path}
+
+        def silent_child():
+            threads = len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 1
+            return 0 if threads == threading.active_count() == 1 and descriptors() <= before else 3
+
+        def busy_child(calls):
+            for _ in range(calls):
+                work()
+            return 0 if monitor.flush(20) and threading.active_count() > 1 else 4
+
+        done, counts = threading.Event(), [0] * 4
+        threads = [threading.Thread(target=record, args=(number,), daemon=True) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        expected, codes = {}, []
+        for turn in range(300):
+            before = descriptors()
+            pid = os.fork()
+            if pid == 0:
+                code = 5
+                try:
+                    code = busy_child(turn) if turn % 3 == 1 else silent_child()
+                finally:
+                    if turn % 2:
+                        os._exit(code)
+                    sys.exit(code)
+            if turn % 3 == 1:
+                expected[pid] = turn
+            give_up = time.monotonic() + 30
+            while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+                if time.monotonic() > give_up:
+                    os.kill(pid, 9)
+                    ended = os.waitpid(pid, 0)
+                time.sleep(0.001)
+            codes.append(ended[1])
+        done.set()
+        for thread in threads:
+            thread.join()
+        own = sum(counts)
+        seen = monitor.snapshot().find(work).total.count
+        stopped = monitor.stop(20)
+        print(json.dumps({"codes": codes, "own": own, "seen": seen, "children": expected, "pid": os.getpid(),
+                          "stopped": stopped}))
+    """
+    log, table = tmp_path / "log.jsonl", tmp_path / "table.csv"
+    told = succeed(program, log, table, within=280)
+    assert [0] * 300 == told["codes"]
+    assert (told["own"], True) == (told["seen"], told["stopped"])
+    expected = {told["pid"]: told["own"]} | {int(pid): calls for pid, calls in told["children"].items()}
+    assert {pid: (calls, calls) for pid, calls in expected.items()} == counts_by_process(log)
+    assert {"log.jsonl", "table.csv"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_locks_that_others_held_at_the_fork_hang_no_child() -> None:
+    """With every lock of the monitor held by another thread, a child records, reads, flushes and stops."""
+    program = """
+        import json, os, threading
+        from contextlib import ExitStack
+        import holter
+        from holter.recorder import RECORDER
+
+        class Quiet:
+            every_seconds = 1000.0
+            def export(self, snapshot, alerts): pass
+            def close(self, timeout): pass
+
+        monitor = holter.start("locks", interval_seconds=1000, samplers=[], exporters=[Quiet(), Quiet()])
+        work = holter.watch(lambda: None, name="work")
+        work()
+
+        def hold():
+            with ExitStack() as stack:
+                for lock in (monitor._turn, RECORDER.lock, *(one._changed for one in monitor._deliveries)):
+                    stack.enter_context(lock)
+                held.set()
+                free.wait()
+
+        held, free = threading.Event(), threading.Event()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        pid = os.fork()
+        if pid == 0:
+            work()
+            seen = monitor.snapshot().find(work).total.count
+            os._exit(0 if (seen, monitor.flush(20), monitor.stop(20)) == (1, True, True) else 1)
+        code = os.waitpid(pid, 0)[1]
+        free.set()
+        thread.join()
+        monitor.stop()
+        print(json.dumps(code))
+    """
+    assert 0 == succeed(program, within=50)
+
+
+def test_a_child_that_never_recorded_leaves_its_own_child_watched(tmp_path: Path) -> None:
+    """A daemon forks twice before it works: its calls are exported all the same, once."""
+    program = """
+        import os, sys, holter
+        monitor = holter.start("daemon", samplers=[], exporters=[holter.LogFile(sys.argv[1])])
+        work = holter.watch(lambda: None, name="work")
+        work()
+        if os.fork() == 0:
+            if os.fork() == 0:
+                work()
+                work()
+                monitor.flush(20)
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        code = os.waitstatus_to_exitcode(os.wait()[1])
+        monitor.stop(20)
+        sys.exit(code)
+    """
+    done = run(program, tmp_path / "log.jsonl")
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert [(1, 1), (2, 2)] == sorted(counts_by_process(tmp_path / "log.jsonl").values())
+
+
+def test_a_start_in_a_child_takes_over(tmp_path: Path) -> None:
+    """A server's worker that calls `start` again, with the same arguments or others, is watched once."""
+    program = """
+        import os, sys, warnings, logging, holter
+
+        logging.getLogger("holter").setLevel(logging.CRITICAL)
+
+        def begin(version):
+            return holter.start("server", version=version, samplers=[], exporters=[holter.LogFile(sys.argv[1])])
+
+        begin("v1")
+        work = holter.watch(lambda: None, name="work")
+        work()
+        codes = []
+        for version in ("v1", "v2"):
+            if os.fork() == 0:
+                monitor = begin(version)
+                work()
+                work()
+                monitor.flush(20)
+                sys.exit(0)
+            codes.append(os.waitstatus_to_exitcode(os.wait()[1]))
+        holter.stop(20)
+        sys.exit(max(codes))
+    """
+    done = run(program, tmp_path / "log.jsonl")
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert [(1, 1), (2, 2), (2, 2)] == sorted(counts_by_process(tmp_path / "log.jsonl").values())
+
+
+def test_a_child_that_stops_is_not_watched_again(tmp_path: Path) -> None:
+    """A child that leaves the `with` block of its parent has stopped, whether it had recorded or not."""
+    program = """
+        import os, sys, threading, holter
+        work = holter.watch(lambda: None, name="work")
+        with holter.start("with", samplers=[], exporters=[holter.LogFile(sys.argv[1])]) as monitor:
+            pid = os.fork()
+            if pid:
+                work()
+        if pid == 0:
+            work()
+            os._exit(0 if (threading.active_count(), monitor.is_running) == (1, False) else 1)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    done = run(program, tmp_path / "log.jsonl")
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert [(1, 1)] == list(counts_by_process(tmp_path / "log.jsonl").values())
+
+
+def test_a_call_that_is_open_at_the_fork_ends_in_both_processes() -> None:
+    """The parent counts it; the child, where it ends too, raises nothing and counts its own calls only."""
+    program = """
+        import json, os, holter
+
+        @holter.watch
+        def inner():
+            return os.getpid()
+
+        @holter.watch
+        def outer():
+            with holter.span("forking"):
+                pid = os.fork()
+                inner()
+            return pid
+
+        pid = outer()
+        snapshot = holter.snapshot()
+        told = [snapshot.find(inner).total.count, snapshot.find(outer) and snapshot.find(outer).total.count,
+                len(snapshot.open_calls)]
+        if pid == 0:
+            os._exit(0 if told == [1, 0, 0] else 1)
+        print(json.dumps([told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])]))
+    """
+    assert [[1, 1, 0], 0] == succeed(program)
+
+
+@pytest.mark.parametrize(
+    ("method", "starts"), [("fork", "inherits"), ("fork", "starts"), ("forkserver", "starts"), ("spawn", "starts")]
+)
+def test_multiprocessing_children_are_flushed_at_their_exit(method: str, starts: str, tmp_path: Path) -> None:
+    """However it came to be, a child that records leaves nothing behind when its function returns."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import multiprocessing, os, sys
+import holter
+
+def begin():
+    return holter.start("pool", samplers=[], exporters=[holter.LogFile(sys.argv[1], every_seconds=1000)])
+
+@holter.watch
+def work():
+    pass
+
+def job(calls):
+    if {starts!r} == "starts":
+        begin()
+    for _ in range(calls):
+        work()
+
+if __name__ == "__main__":
+    begin()
+    context = multiprocessing.get_context({method!r})
+    processes = [context.Process(target=job, args=(calls,)) for calls in (1, 20, 300)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    for _ in range(4000):
+        work()
+    sys.exit(max(process.exitcode for process in processes))
+""")
+    log = tmp_path / "log.jsonl"
+    done = subprocess.run([sys.executable, program, log], capture_output=True, text=True, timeout=60, check=False)
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert [(n, n) for n in (1, 20, 300, 4000)] == sorted(counts_by_process(log).values())

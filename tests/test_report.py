@@ -1,0 +1,214 @@
+"""All that one program did, on one page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.snapshots import HOSTILE
+from holter import names
+from holter.history import History
+from holter.model import Alert, ErrorPlace, Process, Snapshot
+from holter.report import recently, summarise
+from holter.tables import Notes, Table, cell_width
+from holter.verdict import clock_time
+from simulation import SECOND_NS, START_NS, World, open_call
+
+ALERT = Alert(
+    id="a1",
+    check="limit",
+    state="firing",
+    severity="critical",
+    since_ns=START_NS + 26 * SECOND_NS,
+    target="predict",
+    expected="error ratio at most 5 %",
+    seen="31.2 % (1,204 of 3,861 calls failed)",
+    message="predict error ratio is 31.2 %",
+    next_step="Look at ValueError at demo.py:88.",
+    evidence={"value": 0.312},
+)
+
+
+def day(intervals: int = 30, functions: int = 1) -> tuple[Snapshot, History]:
+    """Return what a program with a bit of everything leaves: calls, errors, streams, training, the machine."""
+    random, world, history = np.random.default_rng(3), World(), History()
+    run, answer = {"holter__training__name": "digits"}, {"holter__call__name": "answer"}
+    snapshot = world.snapshot()
+    for index in range(intervals):
+        failing = 40 if index >= intervals // 2 else 0
+        for number in range(functions):
+            name = "predict" if not number else f"package.module{number}.Model.predict"
+            world.span(name, "tokenize", np.full(90 - number, 0.002))
+            world.span(name, "tokenize", np.full(failing, 0.05), "ValueError")
+            world.call(name, random.lognormal(-5, 0.3, 90 - number), units=900)
+            world.call(name, np.full(failing, 0.06), "ValueError")
+            world.grow(world.one(f"app.hits{number}", "counter"), 3)
+        world.call("answer", [0.5])
+        world.values(world.one(names.STREAM_FIRST_ITEM, **answer), [0.02])
+        world.values(world.one(names.STREAM_BETWEEN_ITEMS, **answer), np.full(20, 0.01))
+        world.values(world.one(names.STREAM_PRODUCER_TIME, **answer), [0.3])
+        world.values(world.one(names.STREAM_CONSUMER_WAIT, **answer), [0.2])
+        world.values(world.one(names.TRAINING_STEP_DURATION, **run), np.full(10, 0.05))
+        world.values(world.one(names.TRAINING_DATA_WAIT, **run), np.full(10, 0.01))
+        world.values(world.one(names.TRAINING_METRIC_PREFIX + "loss", "gauge", "1", **run), [1 / (index + 1)])
+        for metric in ("process.cpu.utilization", "system.cpu.utilization"):
+            world.values(world.one(metric, "gauge", "1", cpu__mode="user"), [0.4])
+        world.values(world.one("process.memory.usage", "gauge", "By"), [200 * 2**20])
+        world.values(world.one("system.memory.utilization", "gauge", "1"), [0.43])
+        world.values(world.one(names.OVERHEAD, "gauge", "1"), [0.004])
+        world.grow(world.one(names.RECORDS_WRITTEN, "counter"), 1000)
+        snapshot = world.snapshot(
+            open_calls=(open_call("predict", 0.1),),
+            error_places=(ErrorPlace("predict", "ValueError", "/srv/demo.py:88 in tokenize", 600),),
+        )
+        history.add(snapshot)
+    return snapshot, history
+
+
+def test_the_verdict_comes_first_and_everything_follows() -> None:
+    """Calls, errors by type and place, stages, streams, training, metrics, the alert, the machine, holter itself."""
+    snapshot, history = day()
+    text = str(summarise(snapshot, [ALERT], history))
+    assert text.startswith("predict: errors rose from 0 % to 30.8 % at ")
+    for part in (
+        "sentiment v7, process 4121 on gpu-3: 31 s since",
+        "calls", "errors", "stages", "streams", "training", "metrics",
+        "demo.py:88", "tokenize", "ALERT", "expected error ratio at most 5 %", "saw 31.2 %",
+        "Look at ValueError", "loss 0.0333", "CPU 40 %", "memory 200 MiB", "0.4 % of CPU", "30,000 records, none lost",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+@pytest.mark.parametrize("functions", [1, 3, 40])
+@pytest.mark.parametrize("alerts", [0, 1, 9])
+def test_a_page_is_40_lines_of_80_columns(functions: int, alerts: int) -> None:
+    """However much there is; what does not fit is counted, holter's own line is never left out."""
+    snapshot, history = day(12, functions)
+    fired = [replace(ALERT, id=str(number)) for number in range(alerts)]
+    lines = str(summarise(snapshot, fired, history)).split("\n")
+    assert len(lines) <= 40
+    assert max(map(cell_width, lines)) <= 80
+    assert lines[-1].startswith("holter")
+    is_cut = any(line.startswith("and ") for line in lines)
+    assert is_cut if functions == 40 or alerts == 9 else functions > 1 or not is_cut
+
+
+@given(st.lists(st.text(max_size=100), min_size=1, max_size=30), st.integers(0, 10**15), st.floats(1e-9, 1e9))
+@settings(max_examples=60)
+def test_no_name_and_no_number_breaks_the_page(texts: list[str], count: int, seconds: float) -> None:
+    """Any text may be a name; any number may come of it."""
+    world = World(process=Process(service=texts[0], version=texts[-1], host=texts[0]))
+    for text in texts:
+        world.call(text, [seconds, 2 * seconds], units=count)
+        world.call(text, [seconds], text or "E")
+        world.span(text, text, [seconds], text or "E")
+        world.grow(world.one(f"user.{text}", "counter", "{" + text + "}", tier=text), count)
+    summary = summarise(world.snapshot(lost=count), [replace(ALERT, target=text, seen=text) for text in texts])
+    lines = str(summary).split("\n")
+    assert len(lines) <= 40
+    assert max(map(cell_width, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+    json.dumps(summary.to_dict(), allow_nan=False)
+
+
+def test_hostile_names_forge_nothing() -> None:
+    """No escape, line break or tag of a name reaches text, HTML or dict."""
+    world = World()
+    for name in HOSTILE:
+        world.call(name, [0.1])
+        world.call(name, [0.1], f"<b>{name}")
+        world.grow(world.one(f"user.{name}", "counter"), 1)
+    summary = summarise(world.snapshot(), [replace(ALERT, target=name, seen=name) for name in HOSTILE])
+    assert all(line.isprintable() for line in str(summary).split("\n"))
+    markup = summary._repr_html_()
+    assert markup.isprintable()
+    assert "<b>a" not in markup
+    json.dumps(summary.to_dict()).encode()
+
+
+def test_busiest_first_and_the_rest_counted() -> None:
+    """The order of the calls is that of their number."""
+    world = World()
+    for number in range(60):
+        world.call(f"f{number}", np.full(number + 1, 0.01))
+    text = str(summarise(world.snapshot()))
+    shown = [line.split()[0] for line in text.split("\n") if line.startswith("f")]
+    assert [f"f{number}" for number in range(59, 59 - len(shown), -1)] == shown
+    assert f"and {60 - len(shown)} more" in text
+
+
+def test_the_dict_has_full_precision() -> None:
+    """Figures as they are, times in ISO 8601; JSON takes it all."""
+    snapshot, history = day()
+    figures = json.loads(json.dumps(summarise(snapshot, [ALERT], history, records=(3, 9)).to_dict(), allow_nan=False))
+    (predict,) = [call for call in figures["calls"] if call["name"] == "predict"]
+    assert (30 * 90 + 15 * 40, 600) == (predict["spread"]["count"], predict["errors"])
+    assert predict["rate"] == 3300 / 31
+    assert {"read": 3, "written": 9} == figures["records"]
+    assert ("limit", 0.312) == (figures["alerts"][0]["check"], figures["alerts"][0]["evidence"]["value"])
+    assert ("sentiment", "v7") == (figures["service"], figures["version"])
+    assert figures["verdict"]["changed"]
+    assert figures["itself"]["overhead"] == 0.004
+
+
+def test_html_has_every_row() -> None:
+    """A notebook has room: what the page counts, HTML shows."""
+    snapshot, history = day(12, 40)
+    markup = summarise(snapshot, [], history)._repr_html_()
+    assert all(f"package.module{number}.Model.predict" in markup for number in range(1, 40))
+    assert markup.index("errors rose") < markup.index("<table>")
+
+
+def test_an_alert_appears_once_in_its_newest_state() -> None:
+    """Fired and resolved under one id is one alert, resolved; those that fire come first."""
+    alerts = [ALERT, replace(ALERT, id="a2", target="answer"), replace(ALERT, state="resolved", next_step="")]
+    summary = summarise(World().snapshot(), alerts)
+    (notes,) = [block for block in summary.blocks if isinstance(block, Notes) and block.rows[0][0] == "ALERT"]
+    assert [("ALERT", "answer"), ("resolved", "predict")] == [(state, text.split()[0]) for state, text in notes.rows]
+
+
+def test_it_says_on_how_many_records_it_rests() -> None:
+    """Where nobody drained, the page tells how much of the past it knows."""
+    world = World()
+    world.call("predict", [0.1])
+    assert "the last 1,024 of 5,000 records" in summarise(world.snapshot(), records=(1024, 5000)).heading
+
+
+def test_it_says_when_the_program_began() -> None:
+    """In local time of day, with how long ago that was."""
+    world = World()
+    for _ in range(90):
+        snapshot = world.snapshot()
+    assert summarise(snapshot).heading.endswith(f": 1 min 30 s since {clock_time(START_NS)}")
+
+
+def test_nothing_recorded_is_a_page_too() -> None:
+    """A summary before anything has happened."""
+    text = str(summarise(Snapshot(0, 0, {}, {}, {})))
+    assert text.startswith("Nothing unusual: no watched call has ended yet.")
+    assert "process 0" not in text
+
+
+def test_losses_are_told_beside_what_stays_exact() -> None:
+    """Lost records are no secret; internal errors are told with their place."""
+    world = World()
+    world.grow(world.one(names.RECORDS_WRITTEN, "counter"), 1000)
+    world.grow(world.one(names.INTERNAL_ERRORS, "counter", holter__place="units"), 2)
+    text = str(summarise(world.snapshot(lost=70)))
+    assert "1,000 records, 70 lost (totals are exact)" in text
+    assert "internal errors: 2 in units" in text
+
+
+def test_recently_is_about_the_last_interval() -> None:
+    """Counts and rates of the interval alone."""
+    snapshot, _ = day()
+    table, notes = recently(snapshot)
+    assert isinstance(table, Table)
+    assert ("predict", "130", "130/s") == table.rows[0][:3]
+    assert isinstance(notes, Notes)
+    assert ["process"] == [label for label, _ in notes.rows]
