@@ -122,3 +122,43 @@ def test_what_was_acknowledged_survives_200_kills(implementation: str, folder: P
     moment = random.Random(implementation)
     for _ in range(200):
         check(folder, killed(implementation, folder, moment.uniform(0.0, 1.0)))
+
+
+def _records_of(path: Path) -> int:
+    """Return how many counts the *path* holds while they are written; each must be later and larger than the last."""
+    contents = holter.read_recording(path)
+    count = 0
+    for series in [one for one in contents.series.values() if one.name.startswith("app.count.")]:
+        mine = np.sort(contents.records[contents.records["series"] == series.id], order=["ring", "sequence"])
+        together = np.diff(mine["ring"]) == 0
+        assert (np.diff(mine["time_ns"])[together] >= 0).all()
+        assert (np.diff(mine["value"])[together] > 0).all()
+        count += len(mine)
+    return count
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_reader_beside_a_service_takes_no_torn_record(implementation: str, folder: Path) -> None:
+    """For five seconds, each on a CPU of its own; tests/test_native.py shows that the check is needed."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("needs two CPUs: a reader and a writer that take turns do not meet")
+    acknowledged = folder / "acknowledged"
+    acknowledged.write_bytes(bytes(4096))
+    command = [sys.executable, "-c", VICTIM, acknowledged]
+    with subprocess.Popen(command, env=environment(implementation, folder), stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert b"ready\n" == process.stdout.readline()
+            for task in Path(f"/proc/{process.pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), cpus[:1])
+            os.sched_setaffinity(0, cpus[1:2])
+            (path,) = folder.glob("*.holter")
+            taken, until = 0, time.monotonic() + 5.0
+            while time.monotonic() < until:
+                taken += _records_of(path)
+            assert taken > 10_000
+        finally:
+            os.sched_setaffinity(0, cpus)
+            process.kill()

@@ -268,16 +268,22 @@ class _Rings:
         self._factors = {key: entry.factor for key, entry in entries.items()}
         parts = [np.zeros(0, RECORDED)]
         for place in sections.places(Section.RING):
-            # While it is written to, only what a second look finds unchanged is whole.
+            # While it is written to, whole is what was committed before it was read and is unchanged after.
+            known = self._head(sections, place) if is_live else None
             words = self._words(sections, place)
-            again = self._words(sections, place) if is_live else words
+            again = words if known is None else self._words(sections, place)
             if words is not None and again is not None and words[EPOCH_WORD]:
                 self._take_slots(words)
-                parts.append(self._records(words, again, place.number & (2**32 - 1), fold.cursor(place.number)))
+                records = self._records(words, again, place.number & (2**32 - 1), fold.cursor(place.number))
+                parts.append(records if known is None else records[records["sequence"] <= known])
             del words, again
         joined = np.concatenate(parts)
         del parts
         self.records = joined[joined["time_ns"].argsort(kind="stable")]
+
+    @staticmethod
+    def _head(sections: Sections, place: Place) -> int:
+        return int.from_bytes(sections.read(place.offset + 8 * HEAD_WORD, 8), "little", signed=True)
 
     @staticmethod
     def _words(sections: Sections, place: Place) -> NDArray[np.uint64] | None:
