@@ -20,9 +20,9 @@ FLOORS = {
     "ground": "version errors clock words arguments options metric record values names reading model "
     "environment settings layout memorylimit whereabouts halves compiled",
     "memory": "distribution series _ring ring guard recorder scope context failure probe progress logged history "
-    "mapping folder segments directory folded past documents recording sections recovered recorded recordings",
+    "sizing mapping folder segments directory folded past documents recording sections recovered recorded recordings",
     "time": "fold timeline changes verdict window measure causes rule wording report "
-    "figures loglines boundedfile polling digest totals tables memorycourse postmortem",
+    "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata",
     "outer rooms": "probes samplers checks exporters watch",
     "top": "digits progressbar instruments cost chronicle sampling delivery judging notices monitor default cli "
     "__init__ __main__",

@@ -27,6 +27,7 @@ if typing.TYPE_CHECKING:
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
+    from holter.exporters.opentelemetry import OpenTelemetry
     from holter.model import (
         Alert,
         Check,
@@ -61,6 +62,7 @@ __all__ = [
     "Monitor",
     "Observation",
     "OpenCall",
+    "OpenTelemetry",
     "Process",
     "ProcessSampler",
     "Reading",
@@ -96,6 +98,7 @@ _LATER = {
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
+    "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
     "RecordingContents": "recorded",
     "read_recording": "recorded",

@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pytest
 
@@ -110,6 +109,7 @@ def test_pandas_reads_what_the_snapshot_said(tmp_path: Path) -> None:
 
 def test_duckdb_reads_what_the_snapshot_said(tmp_path: Path) -> None:
     """Without an option, times are times, values numbers, and the JSON cell answers questions."""
+    duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install duckdb")
     story = busy_story()
     path = write(tmp_path / "a.csv", story.snapshot())
     table = duckdb.read_csv(str(path))

@@ -1,0 +1,162 @@
+"""Snapshots in the classes of OpenTelemetry's SDK: what any of its metric exporters takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Gauge,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from holter import distribution, names
+from holter.distribution import Histogram
+from holter.figures import plain
+from holter.model import Process, Reading, Series, Snapshot
+from holter.record import Outcome
+from holter.sizing import spread, within
+from holter.version import __version__
+
+Temporality: TypeAlias = Literal["cumulative", "delta"]
+
+MOST_BUCKETS: Final = 160
+"""Of each sign, as the SDK's own exponential histograms have at most."""
+
+_SCOPE: Final = InstrumentationScope("holter", __version__)
+_TEMPORALITIES: Final = {
+    "cumulative": AggregationTemporality.CUMULATIVE,
+    "delta": AggregationTemporality.DELTA,
+}
+_Key: TypeAlias = tuple[str, str, str]
+"""Name, unit and kind of a metric."""
+
+
+class MetricsBuilder:
+    """
+    Makes the MetricsData of snapshots, one after the other.
+
+    A histogram has at most 160 buckets a sign. Its count and sum are exact; where records were
+    lost, the values that nobody read are distributed as those of their interval that were. Keeps
+    these additions, and nothing else: some KiB a series that has lost records. Not thread-safe.
+    """
+
+    def __init__(self, temporality: Temporality) -> None:
+        self.temporality = temporality
+        self._added: dict[int, Histogram] = {}
+        self._process: Process | None = None
+        self._began_ns = 0
+
+    def build(self, snapshot: Snapshot, resource: Resource) -> MetricsData:
+        """Return all series of *snapshot*; with delta temporality, of counters and histograms, those that moved."""
+        if snapshot.process != self._process:
+            self._process, self._added = snapshot.process, {}
+            # Once: a clock that is set later must not look like a restart.
+            self._began_ns = snapshot.time_ns - max(0, snapshot.monotonic_ns - snapshot.process.started_ns)
+        points: dict[_Key, list[Any]] = {}
+        for series in snapshot.series.values():
+            if (point := self._point(series, snapshot)) is not None:
+                points.setdefault((series.name, series.unit, series.kind), []).append(point)
+        metrics = [self._metric(key, found) for key, found in points.items()]
+        scope = ScopeMetrics(scope=_SCOPE, metrics=metrics, schema_url="")
+        return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
+
+    def _point(self, series: Series, snapshot: Snapshot) -> Any:
+        total, interval = snapshot.total.get(series.id), snapshot.interval.get(series.id)
+        is_level = series.kind in {"gauge", "updowncounter"}
+        since_before = self.temporality == "delta" and not is_level
+        reading = interval if since_before else total
+        if reading is None:
+            return None
+        common: dict[str, Any] = {
+            "attributes": _attributes(series),
+            "start_time_unix_nano": snapshot.time_ns - snapshot.interval_ns if since_before else self._began_ns,
+            "time_unix_nano": snapshot.time_ns,
+        }
+        if series.kind == "histogram":
+            whole = self._completed(series.id, reading, interval or Reading(), total or Reading())
+            return _histogram(reading, within(whole, MOST_BUCKETS), common)
+        value = reading.last if is_level else reading.sum
+        return NumberDataPoint(value=float(value), **common) if value is not None and math.isfinite(value) else None
+
+    def _completed(self, series: int, reading: Reading, interval: Reading, total: Reading) -> Histogram:
+        """Return the histogram of *reading* with as many values as were counted."""
+        held, missing = _held(reading), _missing(reading)
+        if missing <= 0:
+            return held
+        samples = (_held(interval), _held(total), Histogram.of([total.sum / total.count]))
+        sample = next((one for one in samples if one.count), held)
+        if self.temporality == "delta":
+            return held.merge(spread(sample, missing))
+        # What was added once stays where it is: no bucket of a cumulative histogram may shrink.
+        added = self._added.get(series, Histogram())
+        if missing > added.count:
+            added = self._added[series] = added.merge(spread(sample, missing - added.count))
+        return held.merge(added)
+
+    def _metric(self, key: _Key, points: list[Any]) -> Metric:
+        name, unit, kind = key
+        temporality = _TEMPORALITIES[self.temporality]
+        data: Sum | Gauge | ExponentialHistogram
+        if kind == "histogram":
+            data = ExponentialHistogram(points, temporality)
+        elif kind == "counter":
+            data = Sum(points, temporality, is_monotonic=True)
+        elif kind == "updowncounter":
+            data = Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=False)
+        else:
+            data = Gauge(points)
+        return Metric(name=plain(name), description="", unit=plain(unit), data=data)
+
+
+def _held(reading: Reading) -> Histogram:
+    return reading.histogram if isinstance(reading.histogram, Histogram) else Histogram()
+
+
+def _missing(reading: Reading) -> int:
+    """Return how many finite values were counted and not read."""
+    held = _held(reading)
+    return reading.count - held.count - held.nonfinite
+
+
+def _attributes(series: Series) -> dict[str, Any]:
+    attributes: dict[str, Any] = plain(series.attributes)
+    if series.name == names.CALL_DURATION:
+        attributes.setdefault(names.CALL_OUTCOME, Outcome.OK.label)
+    return attributes
+
+
+def _histogram(reading: Reading, fitted: Histogram, common: Mapping[str, Any]) -> ExponentialHistogramDataPoint:
+    return ExponentialHistogramDataPoint(
+        count=fitted.count,
+        sum=reading.sum if math.isfinite(reading.sum) else 0.0,
+        scale=fitted.scale,
+        zero_count=fitted.zero_count,
+        positive=_buckets(fitted.positive),
+        negative=_buckets(fitted.negative),
+        flags=0,
+        min=_finite(reading.minimum),
+        max=_finite(reading.maximum),
+        **common,
+    )
+
+
+def _buckets(side: distribution.Buckets) -> Buckets:
+    return Buckets(offset=side.offset, bucket_counts=side.counts.tolist())
+
+
+def _finite(value: float | None) -> Any:
+    """Return a bound as the SDK's exporters take it: None, which its types do not admit, is left out on the wire."""
+    return value if value is not None and math.isfinite(value) else None
