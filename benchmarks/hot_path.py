@@ -66,7 +66,16 @@ class Model:
     def predict(self, value: int) -> int:
         return value
 
+    @classmethod
+    def load(cls, value: int) -> int:
+        return value
+
     watched = MONITOR.watch(predict, name="method")
+
+    @MONITOR.watch(name="class method")
+    @classmethod
+    def watched_load(cls, value: int) -> int:
+        return value
 
 
 def called(function: Callable[[int], Any]) -> Measure:
@@ -116,7 +125,10 @@ def main() -> None:
         "reference closure": called(reference(bare)),
         "watched function": called(MONITOR.watch(bare, name="function")),
         "watched function with units": called(MONITOR.watch(bare, name="with units", units=1)),
+        "bare method": called(Model().predict),
         "watched method": called(Model().watched),
+        "bare classmethod": called(Model.load),
+        "watched classmethod": called(Model.watched_load),
         "bare block": each(empty),
         "span": each(span),
         "counter.add": each(counter.add),
@@ -136,9 +148,9 @@ def main() -> None:
     results.show(reference="reference closure")
     print("\nadded cost, as a ratio to what the reference closure adds:")
     for name in candidates:
-        bases = {"coroutine": "bare coroutine", "item": "bare item", "span": "bare block"}
-        base = bases.get(name.split()[-1], "bare")
-        same = name.split()[-1] == "coroutine"
+        last = name.split()[-1]
+        base = {"span": "bare block"}.get(last, f"bare {last}" if f"bare {last}" in candidates else "bare")
+        same = last == "coroutine"
         if not name.startswith("bare"):
             against = ("reference coroutine", "bare coroutine") if same else ("reference closure", "bare")
             ratios = [
