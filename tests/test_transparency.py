@@ -28,7 +28,7 @@ import pytest
 
 from holter.monitor import Monitor
 from holter.ring import NATIVE
-from programs import succeed
+from programs import run, succeed
 
 shared = Monitor("shared", samplers=[])
 
@@ -143,6 +143,81 @@ def test_getfile_takes_what_is_below_it(watch: Any) -> None:
     else:
         with pytest.raises(TypeError):
             inspect.getfile(watched)
+
+
+async def later(x: int) -> int:
+    """Return x, later."""
+    return x
+
+
+def test_its_coroutine_is_a_real_one(watch: Any) -> None:
+    """Named as the function, of the type that asyncio and debuggers know, and it says what it waits for."""
+    watched = watch(later)
+    assert inspect.iscoroutinefunction(watched)
+    assert inspect.iscoroutinefunction(functools.partial(watched, 1))
+    assert inspect.iscoroutinefunction(types.MethodType(watched, 1))
+    coroutine = watched(3)
+    assert (True, True) == (inspect.iscoroutine(coroutine), inspect.isawaitable(coroutine))
+    assert ("later", "later") == (coroutine.__name__, coroutine.__qualname__)
+    assert "CORO_CREATED" == inspect.getcoroutinestate(coroutine)
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert (3, "CORO_CLOSED") == (ended.value.value, inspect.getcoroutinestate(coroutine))
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "python"])
+def test_a_coroutine_that_nobody_awaits_is_warned_of_once(*, native: bool) -> None:
+    """As of the bare one, by its name; it is no call, and what it was given is let go."""
+    program = """
+        import sys, warnings, weakref
+        import holter
+
+        warnings.simplefilter("always")
+
+        class Given:
+            pass
+
+        async def later(given):
+            pass
+
+        watched = holter.watch(later, native=sys.argv[1] == "True")
+        given = Given()
+        reference = weakref.ref(given)
+        watched(given)
+        del given
+        print(reference(), holter.snapshot().find(watched).total.count)
+    """
+    done = run(program, native)
+    assert ("None 0\n", 0) == (done.stdout, done.returncode)
+    assert 1 == done.stderr.count("RuntimeWarning: coroutine 'later' was never awaited")
+
+
+def test_a_coroutine_that_is_closed_before_it_starts_is_silent(watch: Any, monitor: Monitor) -> None:
+    """As the bare one; and it is no call."""
+    watch(later)(1).close()
+    gc.collect()
+    assert 0 == count_of(monitor, "holter.call.duration")
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'later' was never awaited:RuntimeWarning")
+def test_a_cycle_through_a_coroutine_that_nobody_awaits_is_collected(watch: Any) -> None:
+    """What holds the coroutine that it was given to goes with it."""
+
+    class Holder:
+        coroutine: Any
+
+    holder = Holder()
+    holder.coroutine = watch(later)(holder)
+    reference = weakref.ref(holder)
+    del holder
+    gc.collect()
+    assert reference() is None
+
+
+def test_wrong_arguments_of_a_coroutine_are_its_functions_error(watch: Any) -> None:
+    """With the words of the bare one."""
+    with pytest.raises(TypeError, match=r"later\(\) missing 1 required positional argument: 'x'"):
+        watch(later)().send(None)
 
 
 # -- what wraps it

@@ -65,6 +65,7 @@ typedef struct {
     PyObject *units_of; /* NULL where they are constant */
     PyObject *fail;
     PyObject *reduce;
+    PyObject *drive; /* of a coroutine function, what makes the coroutine around the function's; else NULL */
     PyObject *dict;
     PyObject *weakrefs;
     uint32_t root;
@@ -133,25 +134,45 @@ timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject 
     return NULL;
 }
 
+/* The coroutine that runs the function's own from its first step on. What the function refuses, it refuses here. */
+static PyObject *
+coroutine_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    TimedCall *timed = (TimedCall *)self;
+    PyObject *running = PyObject_Vectorcall(timed->function, args, nargsf, names);
+    if (UNLIKELY(running == NULL)) {
+        return NULL;
+    }
+    PyObject *call = (PyObject *)call_make(running);
+    Py_DECREF(running);
+    if (UNLIKELY(call == NULL)) {
+        return NULL;
+    }
+    PyObject *coroutine = PyObject_CallOneArg(timed->drive, call);
+    Py_DECREF(call);
+    return coroutine;
+}
+
 static PyObject *
 timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"function", "root", "lookup", "clock", "units", "units_of", "fail", "reduce", NULL};
-    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce;
+    static char *names[] = {"function", "root", "lookup", "clock", "units", "units_of", "fail", "reduce", "drive", NULL};
+    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce, *drive = Py_None;
     unsigned int root, units;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOO", names, &function, &root, &lookup, &clock, &units,
-                                     &units_of, &fail, &reduce)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOO|O", names, &function, &root, &lookup, &clock,
+                                     &units, &units_of, &fail, &reduce, &drive)) {
         return NULL;
     }
     TimedCall *timed = (TimedCall *)type->tp_alloc(type, 0);
     if (timed != NULL) {
-        timed->vectorcall = timed_vectorcall;
+        timed->vectorcall = drive == Py_None ? timed_vectorcall : coroutine_vectorcall;
         timed->function = Py_NewRef(function);
         timed->lookup = Py_NewRef(lookup);
         timed->clock = optional(clock);
         timed->units_of = optional(units_of);
         timed->fail = Py_NewRef(fail);
         timed->reduce = Py_NewRef(reduce);
+        timed->drive = optional(drive);
         timed->root = root;
         timed->units = units;
     }
@@ -167,6 +188,7 @@ timed_traverse(TimedCall *timed, visitproc visit, void *arg)
     Py_VISIT(timed->units_of);
     Py_VISIT(timed->fail);
     Py_VISIT(timed->reduce);
+    Py_VISIT(timed->drive);
     Py_VISIT(timed->dict);
     return 0;
 }
@@ -180,6 +202,7 @@ timed_clear(TimedCall *timed)
     Py_CLEAR(timed->units_of);
     Py_CLEAR(timed->fail);
     Py_CLEAR(timed->reduce);
+    Py_CLEAR(timed->drive);
     Py_CLEAR(timed->dict);
     return 0;
 }
@@ -287,6 +310,18 @@ typedef struct {
     uint32_t units;
 } CoroutineProbe;
 
+/* From here on, code in this context and in those copied from it is part of the call. */
+static inline void
+coroutine_settle(CoroutineProbe *probe, Call *call)
+{
+    call->outer = (PyObject *)call_in_context(probe->context);
+    PyObject *token = PyContextVar_Set(probe->context, (PyObject *)call);
+    if (UNLIKELY(token == NULL)) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(token);
+}
+
 static PyObject *
 coroutine_begin(CoroutineProbe *probe, PyObject *unused)
 {
@@ -296,16 +331,30 @@ coroutine_begin(CoroutineProbe *probe, PyObject *unused)
     if (call == NULL) {
         return NULL;
     }
-    call->outer = (PyObject *)call_in_context(probe->context);
-    PyObject *token = PyContextVar_Set(probe->context, (PyObject *)call);
-    if (token == NULL) {
-        PyErr_Clear();
-    }
-    Py_XDECREF(token);
+    coroutine_settle(probe, call);
     return (PyObject *)call;
 }
 
-/* end(call, result): a call that ended otherwise in the meantime stays as it is. */
+/* start(call): begins what coroutine_vectorcall has made, and returns the coroutine to await. */
+static PyObject *
+coroutine_start(CoroutineProbe *probe, PyObject *object)
+{
+    Call *call = (Call *)object;
+    if (!Py_IS_TYPE(object, &Call_Type) || call->pending == NULL) {
+        PyErr_SetString(PyExc_TypeError, "expected a call that has yet to begin");
+        return NULL;
+    }
+    Ring *ring = ring_of(probe->lookup);
+    if (ring == NULL || call_begin(call, ring, probe->root, clock_now(probe->clock)) < 0) {
+        return NULL;
+    }
+    PyObject *running = call->pending;
+    call->pending = NULL;
+    coroutine_settle(probe, call);
+    return running;
+}
+
+/* end(call, result) returns the result: a call that ended otherwise in the meantime stays as it is. */
 static PyObject *
 coroutine_end(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
 {
@@ -332,7 +381,7 @@ coroutine_end(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
         call_release(call);
         call_shorten(call);
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(args[1]);
 }
 
 /* fail(call, error): by Python, and by itself where there is no room on the stack for that. */
@@ -413,6 +462,7 @@ coroutine_dealloc(CoroutineProbe *probe)
 
 static PyMethodDef coroutine_methods[] = {
     {"begin", (PyCFunction)coroutine_begin, METH_NOARGS, NULL},
+    {"start", (PyCFunction)coroutine_start, METH_O, NULL},
     {"end", (PyCFunction)(void (*)(void))coroutine_end, METH_FASTCALL, NULL},
     {"fail", (PyCFunction)(void (*)(void))coroutine_fail, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

@@ -58,7 +58,8 @@ typedef struct {
     uint32_t root;
     uint32_t slot;
     Ring *home;
-    PyObject *outer; /* a Call, None, or NULL */
+    PyObject *outer;   /* a Call, None, or NULL */
+    PyObject *pending; /* of a call that has not begun, the coroutine that it will run; else NULL */
 } Call;
 
 extern PyTypeObject Ring_Type, Call_Type, TimedCall_Type, CoroutineProbe_Type, Spans_Type, Span_Type, Counter_Type,
@@ -164,6 +165,9 @@ call_leaf(Call *call)
     return atomic_load_explicit(&call->leaf, memory_order_relaxed);
 }
 
+/* A call that has yet to begin, by call_begin: it runs `pending`, which is closed if it never does. */
+Call *call_make(PyObject *pending);
+int call_begin(Call *call, Ring *ring, uint32_t series, int64_t start_ns);
 Call *call_open(Ring *ring, uint32_t series, int64_t start_ns);
 Call *call_enter(Ring *ring, uint32_t series, int64_t start_ns);
 int call_leave(Call *call, int64_t end_ns, uint32_t units);

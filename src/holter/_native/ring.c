@@ -14,8 +14,9 @@ static Call *free_calls[MOST_FREE_CALLS];
 static int free_call_count;
 #endif
 
+/* The garbage collector is told of those alone that hold what the user made: else a call would cost a tenth more. */
 static Call *
-call_new(Ring *ring, uint32_t series, int64_t start_ns)
+call_new(void)
 {
     Call *call;
 #ifdef KEEPS_FREE_OBJECTS
@@ -25,23 +26,53 @@ call_new(Ring *ring, uint32_t series, int64_t start_ns)
     } else
 #endif
     {
-        call = PyObject_New(Call, &Call_Type);
+        call = PyObject_GC_New(Call, &Call_Type);
         if (call == NULL) {
             return NULL;
         }
     }
-    atomic_store_explicit(&call->start_ns, start_ns, memory_order_relaxed);
-    atomic_store_explicit(&call->leaf, series, memory_order_relaxed);
-    call->root = series;
-    call->home = (Ring *)Py_NewRef(ring);
-    call->outer = NULL;
+    call->home = NULL;
+    call->outer = call->pending = NULL;
     return call;
+}
+
+/* A coroutine that was never awaited has been warned of by the one around it, and warns no more. */
+static void
+close_pending(PyObject *pending)
+{
+    PyObject *error = PyErr_Occurred() ? take_error() : NULL;
+    PyObject *closed = PyObject_CallMethod(pending, "close", NULL);
+    if (closed == NULL) {
+        PyErr_WriteUnraisable(pending);
+    }
+    Py_XDECREF(closed);
+    Py_DECREF(pending);
+    if (error != NULL) {
+        give_error(error);
+    }
+}
+
+static int
+call_traverse(Call *call, visitproc visit, void *arg)
+{
+    Py_VISIT(call->home);
+    Py_VISIT(call->outer);
+    Py_VISIT(call->pending);
+    return 0;
+}
+
+static int
+call_clear(Call *call)
+{
+    Py_CLEAR(call->pending);
+    return 0;
 }
 
 static void
 call_dealloc(Call *call)
 {
-    PyObject *outer = call->outer;
+    PyObject *outer = call->outer, *pending = call->pending;
+    PyObject_GC_UnTrack(call);
     Py_CLEAR(call->home);
 #ifdef KEEPS_FREE_OBJECTS
     if (LIKELY(free_call_count < MOST_FREE_CALLS)) {
@@ -49,20 +80,59 @@ call_dealloc(Call *call)
     } else
 #endif
     {
-        PyObject_Free(call);
+        PyObject_GC_Del(call);
+    }
+    if (UNLIKELY(pending != NULL)) {
+        close_pending(pending);
     }
     /* At the end, so that a compiler makes it a jump: calls around calls may be many, and the stack is not. */
     Py_XDECREF(outer);
 }
 
 Call *
+call_make(PyObject *pending)
+{
+    Call *call = call_new();
+    if (LIKELY(call != NULL)) {
+        atomic_store_explicit(&call->start_ns, 0, memory_order_relaxed);
+        atomic_store_explicit(&call->leaf, 0, memory_order_relaxed);
+        call->root = call->slot = 0;
+        call->pending = Py_NewRef(pending);
+        PyObject_GC_Track(call);
+    }
+    return call;
+}
+
+static inline void
+call_fill(Call *call, Ring *ring, ring_word *cell, uint32_t series, int64_t start_ns)
+{
+    atomic_store_explicit(&call->start_ns, start_ns, memory_order_relaxed);
+    atomic_store_explicit(&call->leaf, series, memory_order_relaxed);
+    call->root = series;
+    call->home = (Ring *)Py_NewRef(ring);
+    ring_store(cell + 3, ring_load(cell + 3) + 1);
+    call->slot = ring_take_slot(&ring->core, series, start_ns);
+}
+
+int
+call_begin(Call *call, Ring *ring, uint32_t series, int64_t start_ns)
+{
+    ring_word *cell = ring_cell(ring, series);
+    if (UNLIKELY(cell == NULL)) {
+        return -1;
+    }
+    call_fill(call, ring, cell, series, start_ns);
+    PyObject_GC_UnTrack(call);
+    return 0;
+}
+
+Call *
 call_open(Ring *ring, uint32_t series, int64_t start_ns)
 {
     ring_word *cell = ring_cell(ring, series);
-    Call *call = UNLIKELY(cell == NULL) ? NULL : call_new(ring, series, start_ns);
+    Call *call = UNLIKELY(cell == NULL) ? NULL : call_new();
     if (LIKELY(call != NULL)) {
-        ring_store(cell + 3, ring_load(cell + 3) + 1);
-        call->slot = ring_take_slot(&ring->core, series, start_ns);
+        call_fill(call, ring, cell, series, start_ns);
     }
     return call;
 }
@@ -225,7 +295,7 @@ call_item(Call *call, Py_ssize_t index)
     case 2:
         return PyLong_FromUnsignedLong(call->slot);
     case 3:
-        return Py_NewRef(call->home);
+        return call->home == NULL ? Py_NewRef(Py_None) : Py_NewRef(call->home);
     case 4: {
         PyObject *outer = call_outer(call);
         return outer == NULL ? Py_NewRef(Py_None) : outer;
@@ -265,7 +335,9 @@ PyTypeObject Call_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "holter._hot.Call",
     .tp_basicsize = sizeof(Call),
     .tp_dealloc = (destructor)call_dealloc,
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_traverse = (traverseproc)call_traverse,
+    .tp_clear = (inquiry)call_clear,
     .tp_as_sequence = &call_as_sequence,
     .tp_doc = "An open call: start_ns (0 once it has ended), series of its leaf, slot, ring, the call it interrupts.",
 };

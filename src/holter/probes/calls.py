@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import functools
 from collections.abc import Awaitable, Callable
+from types import FunctionType
 from typing import Any, TypeAlias, TypeVar
 
 from holter import context
@@ -26,6 +27,12 @@ def watch_function(function: Callable[..., T], probe: CallProbe) -> Callable[...
     """Return *function* with each call recorded: two clock reads, a record, a cell and a slot more."""
     if NATIVE is None or not probe.native:
         return watch_function_in_python(function, probe)
+    return _timed(function, probe)
+
+
+def _timed(
+    function: Callable[..., Any], probe: CallProbe, drive: Callable[..., Awaitable[Any]] | None = None
+) -> Callable[..., Any]:
     timed = NATIVE.TimedCall(
         function=function,
         root=probe.root,
@@ -35,6 +42,7 @@ def watch_function(function: Callable[..., T], probe: CallProbe) -> Callable[...
         units_of=probe.units_of if callable(probe.units) else None,
         fail=probe.fail,
         reduce=probe.reduce,
+        drive=drive,
     )
     return functools.update_wrapper(timed, function, updated=())
 
@@ -88,6 +96,8 @@ def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Ca
 def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> Callable[..., Awaitable[T]]:
     """Return the coroutine function *function* with each call recorded, from its first step to its end."""
     probe.scope.coroutines.add(probe.root)
+    if NATIVE is not None and probe.native and isinstance(function, FunctionType):
+        return _timed(function, probe, _drive(function, probe))
     begin, end, fail = _coroutine_ends(probe)
 
     @functools.wraps(function, updated=())
@@ -107,6 +117,26 @@ def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> 
             raise
         return result
 
+    return watched
+
+
+def _drive(function: FunctionType, probe: CallProbe) -> Callable[[Call], Awaitable[Any]]:
+    """Return what makes the coroutine around one of *function*: real ones are what asyncio and debuggers know."""
+    ends = _coroutine_probe(probe)
+    start, end, fail = ends.start, ends.end, ends.fail
+
+    async def watched(call: Call) -> Any:
+        try:
+            return end(call, await start(call))
+        except BaseException as error:
+            # At once, should there be no room on the stack for the rest.
+            if context.CONTEXT.get() is call:
+                context.CONTEXT.set(call[OUTER])
+            fail(call, error)
+            raise
+
+    # What a coroutine that nobody awaited is called by.
+    watched.__name__, watched.__qualname__ = function.__name__, function.__qualname__
     return watched
 
 
