@@ -80,6 +80,7 @@ def in_small_memory(program: str, folder: Path, within: float) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="needs gunicorn: pip install gunicorn")
 def test_four_workers_of_gunicorn_survive_a_full_shared_memory(tmp_path: Path) -> None:
     """Each answers on, while a neighbour takes all that is left; their recordings keep within half of it."""
     told = in_small_memory(

@@ -275,7 +275,7 @@ class _Rings:
             if words is not None and again is not None and words[EPOCH_WORD]:
                 self._take_slots(words)
                 records = self._records(words, again, place.number & (2**32 - 1), fold.cursor(place.number))
-                parts.append(records if known is None else records[records["sequence"] <= known])
+                parts.append(records if known is None else _known(records, known, again))
             del words, again
         joined = np.concatenate(parts)
         del parts
@@ -334,6 +334,15 @@ class _Rings:
         with np.errstate(all="ignore"):
             found["value"] *= factors[ids.searchsorted(found["series"])]
         return found
+
+
+def _known(records: NDArray[np.void], head: int, again: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Return the *records* that were committed when *head* was read, before them; *again* was read after them."""
+    later = records["sequence"] > head
+    if int(again[HEAD_WORD].astype(np.int64)) == head:
+        # Nobody wrote meanwhile, so that what lies further ahead than a ring is long tells of a damaged head.
+        later &= records["sequence"] <= head + 8 * len(again) // RECORD.itemsize
+    return records[~later]
 
 
 def _open_calls(slots: list[tuple[int, int, int]], entries: Mapping[int, Entry], ended_ns: int) -> tuple[OpenCall, ...]:
