@@ -17,7 +17,7 @@ ROOT = Path(holter.__file__).parent
 # From the ground up. A module may import from its own floor and from those below. The name of a room stands
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
-    "ground": "version errors clock words arguments options metric record values names reading model "
+    "ground": "version errors clock words arguments options metric record values names genai reading model "
     "environment settings layout memorylimit whereabouts halves compiled",
     "memory": "distribution series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing mapping folder segments directory folded past documents recording sections recovered recorded recordings",

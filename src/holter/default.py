@@ -25,6 +25,7 @@ _fold: Fold | None = None
 _monitor: Monitor | None = None
 
 watch = _instruments.watch
+llm = _instruments.llm
 span = _instruments.span
 tag = _instruments.tag
 training = _instruments.training

@@ -77,6 +77,25 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """
+    The requests of one call to one language model, by the model's name, or the call's where that is not known.
+
+    ``goodput`` is the share of the call's last requests that met all targets, None without any.
+    """
+
+    name: str
+    requests: Spread
+    errors: int
+    first_token: Spread
+    per_token: Spread
+    input_tokens: int
+    output_tokens: int
+    output_rate: float
+    goodput: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """
     One training run; the share is that of its steps' time in which they waited for data.
@@ -132,6 +151,7 @@ class Digest:
     stages: tuple[Stage, ...]
     failures: tuple[Failure, ...]
     streams: tuple[Stream, ...]
+    models: tuple[Model, ...]
     training: tuple[Training, ...]
     metrics: tuple[Metric, ...]
     machine: Mapping[str, float]

@@ -18,6 +18,8 @@ from holter.scope import Scope
 from holter.watch import watch
 
 if TYPE_CHECKING:
+    from holter.failure import ExceptionTypes
+    from holter.probes.llm import LLMCalls
     from holter.probes.training import Training
 
 F = TypeVar("F")
@@ -118,6 +120,72 @@ class Instruments:
         return watch(
             self._scope, target, name=name, units=units, attributes=attributes, expected=expected, native=native
         )
+
+    def llm(
+        self,
+        target: Any = None,
+        /,
+        *,
+        operation: str = "chat",
+        provider: str = "self_hosted",
+        model: str | Callable[[Any], Any] | None = None,
+        usage: Callable[[Any], Any] | None = None,
+        targets: Mapping[str, float] | None = None,
+        name: str | None = None,
+        attributes: Attributes | None = None,
+        expected: ExpectedErrors = (),
+    ) -> Any:
+        """
+        Return *target*, which calls a language model, watched, with the figures of its requests.
+
+        *target* is whatever `watch` takes; a generator or async generator yields tokens. Beside the
+        figures of a watched call there are, under OpenTelemetry's names,
+        ``gen_ai.server.request.duration`` with ``error.type`` on failure, the tokens that went in
+        and came out (``gen_ai.client.inference.usage.*``), and of streams
+        ``gen_ai.server.time_to_first_token`` and ``gen_ai.server.time_per_output_token``, which is
+        (duration - time to first token) / (output tokens - 1); ``holter.llm.output_rate`` is the
+        output tokens of a request over its duration. The duration of a stream is the time that its
+        tokens took to make: that of a slow client is in ``holter.stream.consumer_wait``.
+
+        *usage* tells the tokens from the result, of a stream from its last item, which is held until
+        then: ``(input, output)``, or an object or mapping with ``input_tokens`` and
+        ``output_tokens``, or ``prompt_tokens`` and ``completion_tokens``. What it leaves open is
+        not counted, but for a stream's output tokens, which are then its items. *model* is a name,
+        or a function of the same that tells it; after 100 models, further ones are ``_OTHER``.
+
+        *targets* are seconds for ``duration``, ``time_to_first_token`` and
+        ``time_per_output_token``. With them, ``holter.llm.goodput`` is the share of the requests of
+        each interval that ended well within all of them; requests that the client gave up are in
+        neither part. Costs some 10 µs a request, and 1 µs a token.
+
+        >>> import holter
+        >>> @holter.llm(model="tiny", usage=lambda answer: (3, len(answer)), targets={"duration": 2.0})
+        ... def answer(prompt):
+        ...     return prompt.split()
+        >>> answer("how are you")
+        ['how', 'are', 'you']
+
+        Raises:
+            ConfigurationError: *target* cannot be watched as it is, or an option cannot work.
+        """
+        options: dict[str, Any] = {
+            "operation": operation,
+            "provider": provider,
+            "model": model,
+            "usage": usage,
+            "targets": targets or {},
+        }
+        if target is None:
+            return lambda function: self.llm(function, **options, name=name, attributes=attributes, expected=expected)
+        if DISABLED:
+            return target
+
+        from holter.probes.llm import LLMCalls  # noqa: PLC0415 - a service without such a model need not load it
+
+        def calls(told: str, errors: ExceptionTypes) -> LLMCalls:
+            return LLMCalls(self._scope, told, **options, expected=errors)
+
+        return watch(self._scope, target, name=name, attributes=attributes, expected=expected, llm=calls)
 
     def span(self, name: str) -> Span:
         """

@@ -16,6 +16,9 @@ STREAM_PRODUCER_TIME: Final = "holter.stream.producer_time"
 STREAM_CONSUMER_WAIT: Final = "holter.stream.consumer_wait"
 STREAM_ITEMS: Final = "holter.stream.items"
 
+LLM_GOODPUT: Final = "holter.llm.goodput"
+LLM_OUTPUT_RATE: Final = "holter.llm.output_rate"
+
 TRAINING_STEP_DURATION: Final = "holter.training.step.duration"
 TRAINING_DATA_WAIT: Final = "holter.training.data_wait"
 TRAINING_SAMPLES: Final = "holter.training.samples"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import reduce
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from holter._ring import HOME, LEAF, START, Call
 from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
@@ -19,12 +19,37 @@ from holter.values import work_units
 Units = int | Callable[[Any], Any] | None
 
 
+class StreamEnd(NamedTuple):
+    """
+    What there is to say of a stream that is over, in nanoseconds.
+
+    ``produced_ns`` is the time that its items took to make, ``first_ns`` that of the first one;
+    ``last`` is the last item or None, ``error`` what ended it otherwise than well.
+    """
+
+    first_ns: int
+    produced_ns: int
+    items: int
+    last: Any
+    error: BaseException | None
+
+
+class StreamWitness(Protocol):
+    """What is told of each stream that ends; the last item is held for it where it wants that."""
+
+    wants_last: bool
+
+    def streamed(self, end: StreamEnd) -> None:
+        """Note it; must not raise."""
+
+
 class CallProbe:
     """
     The series of one watched callable, and how its calls begin and end.
 
     *units* is the size of the work of a call, or a callable that tells it from the result. Where
     *native* is false, what watches is a function of Python's own, if C would do otherwise.
+    *witness* is told of each stream that ends.
     """
 
     def __init__(
@@ -36,7 +61,9 @@ class CallProbe:
         attributes: Attributes = NO_ATTRIBUTES,
         expected: ExceptionTypes = (),
         native: bool = True,
+        witness: StreamWitness | None = None,
     ) -> None:
+        self.witness = witness
         self.scope, self.name, self.attributes, self.native = scope, name, attributes, native
         # A constant is one for good, so that calls have nothing left to ask.
         self.constant_units = 0 if units is None or callable(units) else work_units(units) or 0
@@ -98,7 +125,7 @@ class CallProbe:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Where a function of Python's own is pickled by value, this is what of holter goes with it."""
-        return probe_again, (self._options(),)
+        return probe_again, ({**self._options(), "witness": self.witness},)
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final
 
 from holter import words
-from holter.digest import Call, Digest, Itself, Metric, Spread, Training
+from holter.digest import Call, Digest, Itself, Metric, Model, Spread, Training
 from holter.figures import plain, timestamp
 from holter.history import History
 from holter.model import Alert, Process, Snapshot
@@ -126,6 +126,7 @@ def _tables(figures: Digest) -> list[Table]:
         _failures(figures),
         _stages(figures),
         _streams(figures),
+        _models(figures.models),
         _training(figures.training),
         _metrics(figures.metrics),
     ]
@@ -198,6 +199,24 @@ def _streams(figures: Digest) -> Table:
         for stream in figures.streams
     ]
     return _table("streams|items|first|p99|next|p99|producing|waiting|abandoned", rows)
+
+
+def _models(models: Iterable[Model]) -> Table:
+    rows = [
+        (
+            _name(model.name),
+            words.count(model.requests.count),
+            *_durations(model.first_token, "p50", "p99"),
+            *_durations(model.per_token, "p50", "p99"),
+            words.count(model.input_tokens),
+            words.count(model.output_tokens),
+            _rate(model.output_rate),
+            words.count(model.errors),
+            "" if model.goodput is None else words.ratio(model.goodput),
+        )
+        for model in models
+    ]
+    return _table("models|requests|first|p99|token|p99|in|out|out/s|errors|goodput", rows)
 
 
 def _training(runs: Iterable[Training]) -> Table:

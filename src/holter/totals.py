@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from holter import names
-from holter.digest import Call, Digest, Failure, Itself, Metric, Spread, Stage, Stream, Training
+from holter import genai, names
+from holter.digest import Call, Digest, Failure, Itself, Metric, Model, Spread, Stage, Stream, Training
 from holter.model import Reading, Series, Snapshot
 from holter.record import Outcome
 from holter.timeline import FAILED, inner_stage
 
 _NOTHING: Final = Reading()
-_OWN_PREFIXES: Final = ("holter.", "process.", "system.", "hw.", "cpython.")
+_OWN_PREFIXES: Final = ("holter.", "gen_ai.", "process.", "system.", "hw.", "cpython.")
 
 
 class _Totals:
@@ -61,6 +61,7 @@ def digest(snapshot: Snapshot) -> Digest:
         stages=_stages(totals),
         failures=_failures(totals, snapshot),
         streams=_streams(totals),
+        models=_models(totals),
         training=_training(totals),
         metrics=_metrics(totals),
         machine=_machine(totals),
@@ -169,6 +170,37 @@ def _streams(totals: _Totals) -> tuple[Stream, ...]:
             )
         )
     return tuple(sorted(streams, key=lambda stream: (-stream.items, stream.name)))
+
+
+def _models(totals: _Totals) -> tuple[Model, ...]:
+    kind = (names.CALL_NAME, genai.REQUEST_MODEL)
+    requests, first, pace, given, made = (
+        totals.grouped(name, *kind)
+        for name in (
+            genai.REQUEST_DURATION,
+            genai.TIME_TO_FIRST_TOKEN,
+            genai.TIME_PER_OUTPUT_TOKEN,
+            genai.INPUT_TOKENS,
+            genai.OUTPUT_TOKENS,
+        )
+    )
+    outcomes = totals.grouped(genai.REQUEST_DURATION, *kind, names.CALL_OUTCOME)
+    goodput = totals.grouped(names.LLM_GOODPUT, names.CALL_NAME)
+    models = [
+        Model(
+            name=key[1] or key[0],
+            requests=_spread(reading),
+            errors=sum(outcomes[(*key, label)].count for label in FAILED if (*key, label) in outcomes),
+            first_token=_spread(first.get(key, _NOTHING)),
+            per_token=_spread(pace.get(key, _NOTHING)),
+            input_tokens=int(given.get(key, _NOTHING).sum),
+            output_tokens=int(made.get(key, _NOTHING).sum),
+            output_rate=totals.rate(made.get(key, _NOTHING).sum),
+            goodput=_last(goodput.get(key[:1])),
+        )
+        for key, reading in requests.items()
+    ]
+    return tuple(sorted(models, key=lambda model: (-model.requests.count, model.name)))
 
 
 def _training(totals: _Totals) -> tuple[Training, ...]:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from numbers import Integral
 from types import MethodType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from holter.errors import ConfigurationError
 from holter.failure import ExceptionTypes
@@ -18,6 +18,9 @@ from holter.probes.calls import watch_coroutine, watch_function
 from holter.probes.streams import watch_async_generator, watch_generator
 from holter.scope import Scope
 from holter.values import work_units
+
+if TYPE_CHECKING:
+    from holter.probes.llm import LLMCalls
 
 _HOLDERS = (classmethod, staticmethod, property, MethodType)
 
@@ -31,32 +34,38 @@ def watch(
     attributes: Attributes | None = None,
     expected: type[BaseException] | ExceptionTypes = (),
     native: bool = True,
+    llm: Callable[[str, ExceptionTypes], LLMCalls] | None = None,
 ) -> Any:
     """
     Return *target* with its calls recorded in *scope*, of the same kind and with the same signature.
 
-    What is watched already under that name is returned as it is.
+    What is watched already under that name is returned as it is. *llm* makes what its calls are
+    told to besides, if they call a language model.
 
     Raises:
         ConfigurationError: *target* cannot be watched as it is, or an option cannot work.
     """
     if isinstance(target, _HOLDERS):
         options = {"name": name, "units": units, "attributes": attributes, "expected": expected, "native": native}
-        return _watch_held(scope, target, **options)
+        return _watch_held(scope, target, **options, llm=llm)
     _refuse_what_cannot_be_called(target)
     told = _name_of(target) if name is None else name
     if getattr(target, "__holter_call__", None) == told and getattr(target, "__holter_scope__", None) == scope.number:
         return target
+    told, expected = checked_name(told), _checked_expected(expected)
+    calls = None if llm is None else llm(told, expected)
     probe = CallProbe(
         scope,
-        checked_name(told),
+        told,
         units=_checked_units(units),
         attributes=checked_attributes(attributes),
-        expected=_checked_expected(expected),
+        expected=expected,
         # torch.compile takes no other callable than a function as the forward of a module.
         native=native and getattr(target, "__name__", "") != "forward",
+        witness=calls,
     )
-    watched: Any = _probe_for(target)(target, probe)
+    watch_it = _probe_for(target)
+    watched: Any = watch_it(target if calls is None else _told(calls, target, watch_it), probe)
     if inspect.isroutine(target):
         # What others have noted on the function (a route, a marker, the handles of a cache) stays on it.
         watched.__dict__.update({key: getattr(target, key) for key in dir(target) if not hasattr(watched, key)})
@@ -75,6 +84,13 @@ def _probe_for(target: Any) -> Callable[[Any, CallProbe], Any]:
     if inspect.isgeneratorfunction(function):
         return watch_generator
     return watch_coroutine if inspect.iscoroutinefunction(function) else watch_function
+
+
+def _told(calls: LLMCalls, target: Any, watch_it: object) -> Any:
+    """Return *target* with the end of its calls told; that of streams is told by what watches them."""
+    if watch_it is watch_function:
+        return calls.around(target)
+    return calls.around_coroutine(target) if watch_it is watch_coroutine else target
 
 
 def _watch_held(scope: Scope, target: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from holter import context, names
 from holter._ring import START, Call
 from holter.guard import traceback_of
-from holter.probe import CallProbe
+from holter.probe import CallProbe, StreamEnd
 from holter.record import UNITS_MAXIMUM, Outcome
 from holter.ring import NATIVE
 
@@ -54,13 +54,27 @@ class _Stopwatch:
     that asks for it.
     """
 
-    __slots__ = ("_call", "_paused_ns", "_probe", "_produced_ns", "_resumed_ns", "_series", "_units", "_waited_ns")
+    __slots__ = (
+        "_call",
+        "_first_ns",
+        "_items",
+        "_last",
+        "_paused_ns",
+        "_probe",
+        "_produced_ns",
+        "_resumed_ns",
+        "_series",
+        "_units",
+        "_waited_ns",
+    )
 
     def __init__(self, probe: StreamProbe) -> None:
         self._probe = probe
         self._call: Call | None = None
         self._series = probe.items.first
         self._paused_ns = self._resumed_ns = self._produced_ns = self._waited_ns = self._units = 0
+        self._first_ns = self._items = 0
+        self._last: Any = None
 
     def resume(self) -> Call:
         """Note that an item is asked for; return the stream's call."""
@@ -83,6 +97,11 @@ class _Stopwatch:
             self._units = min(self._units + self._probe.call.units_of(item), UNITS_MAXIMUM)
         scope.ring().write(self._series, now_ns, produced_ns, 0, Outcome.OK)
         self._series = self._probe.items.between
+        witness = self._probe.call.witness
+        if witness is not None:
+            self._first_ns = self._first_ns if self._items else produced_ns
+            self._items += 1
+            self._last = item if witness.wants_last else None
 
     def end(self, call: Call, error: BaseException | None = None) -> None:
         """Note that the stream is over, by *error* if one leaves it."""
@@ -91,18 +110,23 @@ class _Stopwatch:
         scope = self._probe.call.scope
         now_ns = scope.now()
         ring = scope.ring()
-        ring.write(self._probe.producer_time, now_ns, self._produced_ns + now_ns - self._resumed_ns, 0, Outcome.OK)
+        produced_ns = self._produced_ns + now_ns - self._resumed_ns
+        ring.write(self._probe.producer_time, now_ns, produced_ns, 0, Outcome.OK)
         ring.write(self._probe.consumer_wait, now_ns, self._waited_ns, 0, Outcome.OK)
         if error is None:
             self._probe.call.end(call, now_ns, self._units)
         else:
             self._probe.call.fail(call, error, self._units)
+        last, self._last = self._last, None
+        if self._probe.call.witness is not None:
+            self._probe.call.witness.streamed(StreamEnd(self._first_ns, produced_ns, self._items, last, error))
 
 
 def watch_generator(function: Callable[..., Generator[Any, Any, Any]], probe: CallProbe) -> Callable[..., Any]:
     """Return the generator function *function* with each item and the whole stream recorded."""
     stream = StreamProbe(probe)
-    watched = _in_python(stream) if NATIVE is None else _in_c(stream)
+    # In C nobody is told of the end.
+    watched = _in_python(stream) if NATIVE is None or probe.witness is not None else _in_c(stream)
     return _binding(function, functools.wraps(function, updated=())(watched), CO_GENERATOR)
 
 

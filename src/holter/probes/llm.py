@@ -1,0 +1,256 @@
+"""What is said of calls of a language model, beside that they are calls: tokens, their pace, and goodput."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from numbers import Real
+from typing import Any, Final, NamedTuple
+
+from holter import genai, names
+from holter.arguments import positive_seconds
+from holter.errors import ConfigurationError
+from holter.failure import ExceptionTypes, failed_series
+from holter.metric import AttributeValue
+from holter.options import checked_attributes
+from holter.probe import StreamEnd
+from holter.record import Outcome
+from holter.scope import Scope
+
+TARGETS: Final = ("duration", "time_to_first_token", "time_per_output_token")
+_TOKEN_NAMES: Final = (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
+# Requests of one interval that are judged; beyond, the share is that of the last ones.
+_MOST_JUDGED: Final = 65_536
+_MOST_MODELS: Final = 100
+OTHER_MODEL: Final = "_OTHER"
+_TEXT: Final = {genai.TOKEN_MODALITY: "text"}
+
+Model = str | Callable[[Any], Any] | None
+Usage = Callable[[Any], Any] | None
+
+
+class _Series(NamedTuple):
+    duration: int
+    first: int
+    pace: int
+    input: int
+    output: int
+    rate: int
+
+
+class LLMCalls:
+    """
+    The figures of one function that calls a language model.
+
+    Each request costs some 10 µs; nothing it does raises into the call.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        name: str,
+        *,
+        operation: str,
+        provider: str,
+        model: Model,
+        usage: Usage,
+        targets: Mapping[str, float],
+        expected: ExceptionTypes,
+    ) -> None:
+        self.scope, self.name, self.model, self.usage = scope, name, model, usage
+        self.expected, self.now = expected, scope.now
+        self.operation, self.provider = _named("operation", operation), _named("provider", provider)
+        if not (model is None or isinstance(model, str) or callable(model)):
+            raise ConfigurationError(f"expected model as a name or a function of the result, got {model!r:.60}")
+        if not (usage is None or callable(usage)):
+            raise ConfigurationError(f"expected usage as a function of the result, got {usage!r:.60}")
+        self.wants_last = usage is not None or callable(model)
+        self.targets = _checked_targets(targets)
+        self._common = checked_attributes({genai.OPERATION: operation, genai.PROVIDER: provider, names.CALL_NAME: name})
+        self._made: dict[str | None, _Series] = {}
+        self._judged: deque[bool] = deque(maxlen=_MOST_JUDGED)
+        self._goodput: float | None = None
+        if self.targets:
+            series = scope.series(names.LLM_GOODPUT, "1", "gauge", self._common)
+            scope.reads[series] = self._read_goodput
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {
+            "operation": self.operation,
+            "provider": self.provider,
+            "model": self.model,
+            "usage": self.usage,
+            "targets": self.targets,
+            "expected": self.expected,
+        }
+        return _again, (self.name, options)
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *function* with the end of each call noted."""
+
+        @functools.wraps(function, updated=())
+        def asked(*args: Any, **kwargs: Any) -> Any:
+            begun_ns = self.now()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                self._note(self._failed, begun_ns, error)
+                raise
+            self._note(self._answered, begun_ns, result)
+            return result
+
+        return asked
+
+    def around_coroutine(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Return the coroutine function *function* with the end of each call noted."""
+
+        @functools.wraps(function, updated=())
+        async def asked(*args: Any, **kwargs: Any) -> Any:
+            begun_ns = self.now()
+            try:
+                result = await function(*args, **kwargs)
+            except BaseException as error:
+                self._note(self._failed, begun_ns, error)
+                raise
+            self._note(self._answered, begun_ns, result)
+            return result
+
+        return asked
+
+    def streamed(self, end: StreamEnd) -> None:
+        """Note the end of a stream of tokens."""
+        self._note(self._streamed, end)
+
+    def _note(self, note: Callable[..., None], *arguments: object) -> None:
+        self.scope.guard.run("llm", None, note, *arguments)
+
+    def _failed(self, begun_ns: int, error: BaseException) -> None:
+        self._record(self._series(None), self.now() - begun_ns, error=error)
+
+    def _answered(self, begun_ns: int, result: object) -> None:
+        duration_ns = self.now() - begun_ns
+        given, made = self._tokens(result)
+        self._record(self._series(result), duration_ns, tokens=(given, made))
+
+    def _streamed(self, end: StreamEnd) -> None:
+        given, made = self._tokens(end.last) if end.items else (None, None)
+        made = end.items if made is None else made
+        first_ns = end.first_ns if end.items else None
+        series = self._series(end.last if end.items else None)
+        self._record(series, end.produced_ns, first_ns=first_ns, tokens=(given, made), error=end.error)
+
+    def _record(
+        self,
+        series: _Series,
+        duration_ns: int,
+        *,
+        first_ns: int | None = None,
+        tokens: tuple[float | None, float | None] = (None, None),
+        error: BaseException | None = None,
+    ) -> None:
+        now_ns, ring = self.now(), self.scope.ring()
+        which, outcome = series.duration, Outcome.OK
+        if error is not None:
+            which, outcome = failed_series(self.scope.table, which, error, self.expected)
+        ring.write(which, now_ns, duration_ns, 0, outcome)
+        given, made = tokens
+        if given:
+            ring.write(series.input, now_ns, given, 0, Outcome.OK)
+        pace_ns = None
+        if first_ns is not None:
+            ring.write(series.first, now_ns, first_ns, 0, Outcome.OK)
+            if made is not None and made > 1:
+                pace_ns = (duration_ns - first_ns) / (made - 1)
+                ring.write(series.pace, now_ns, pace_ns, 0, Outcome.OK)
+        if made:
+            ring.write(series.output, now_ns, made, 0, Outcome.OK)
+            if duration_ns > 0:
+                ring.write(series.rate, now_ns, made * 1e9 / duration_ns, 0, Outcome.OK)
+        if self.targets and outcome in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT):
+            # What is answered at once has its first token at its end.
+            taken = (duration_ns, duration_ns if first_ns is None else first_ns, pace_ns)
+            self._judged.append(outcome is Outcome.OK and self._is_good(taken))
+
+    def _is_good(self, taken: tuple[float | None, ...]) -> bool:
+        return all(
+            value is None or value <= self.targets.get(name, math.inf) * 1e9
+            for name, value in zip(TARGETS, taken, strict=True)
+        )
+
+    def _read_goodput(self) -> float:
+        """Return the share of good requests since this was last asked, or that of before where there was none."""
+        judged = [self._judged.popleft() for _ in range(len(self._judged))]
+        if judged:
+            self._goodput = sum(judged) / len(judged)
+        return 1.0 if self._goodput is None else self._goodput
+
+    def _series(self, result: object) -> _Series:
+        model = self.model
+        if callable(model):
+            told = None if result is None else self.scope.guard.run("model", None, model, result)
+            model = told if isinstance(told, str) and told else None
+        found = self._made.get(model)
+        if found is None:
+            # Names may come without end, from whoever may choose one.
+            if len(self._made) >= _MOST_MODELS:
+                model = OTHER_MODEL
+            found = self._made[model] = self._make(model)
+        return found
+
+    def _make(self, model: str | None) -> _Series:
+        named: dict[str, AttributeValue] = dict(self._common)
+        if model:
+            named[genai.REQUEST_MODEL] = model
+        scope = self.scope
+        return _Series(
+            duration=scope.timer(genai.REQUEST_DURATION, named),
+            first=scope.timer(genai.TIME_TO_FIRST_TOKEN, named),
+            pace=scope.timer(genai.TIME_PER_OUTPUT_TOKEN, named),
+            input=scope.series(genai.INPUT_TOKENS, "{token}", "counter", {**named, **_TEXT}),
+            output=scope.series(genai.OUTPUT_TOKENS, "{token}", "counter", {**named, **_TEXT}),
+            rate=scope.series(names.LLM_OUTPUT_RATE, "{token}/s", "histogram", named),
+        )
+
+    def _tokens(self, result: object) -> tuple[float | None, float | None]:
+        """Return the tokens that went in and came out, None where nobody says."""
+        if self.usage is None:
+            return None, None
+        told = self.scope.guard.run("usage", None, self.usage, result)
+        if told is None:
+            return None, None
+        if isinstance(told, tuple | list) and len(told) == len(_TOKEN_NAMES):
+            return _count(told[0]), _count(told[1])
+        given, made = (next(filter(None, (_member(told, one) for one in each)), None) for each in _TOKEN_NAMES)
+        return _count(given), _count(made)
+
+
+def _member(told: object, name: str) -> object:
+    return told.get(name) if isinstance(told, Mapping) else getattr(told, name, None)
+
+
+def _count(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise TypeError(f"expected a number of tokens, got {type(value).__name__}")
+    return float(value)
+
+
+def _named(what: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"expected {what} as a name such as 'chat' or 'openai', got {value!r:.60}")
+    return value
+
+
+def _checked_targets(targets: Any) -> dict[str, float]:
+    if not isinstance(targets, Mapping) or not set(targets) <= set(TARGETS):
+        raise ConfigurationError(f"expected targets as seconds by {', '.join(TARGETS)}, got {targets!r:.80}")
+    return {name: positive_seconds(name, seconds) for name, seconds in targets.items()}
+
+
+def _again(name: str, options: dict[str, Any]) -> LLMCalls:
+    """Return the figures of a function that another process watched, for the default monitor of this one."""
+    return LLMCalls(sys.modules["holter.default"]._scope, name, **options)  # noqa: SLF001 - the package is there
