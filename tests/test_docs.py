@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import holter
-from holter import names
+from holter import genai, names
 from holter.samplers import host, process
 
 ROOT = Path(__file__).parent.parent
@@ -192,7 +192,8 @@ def test_the_reference_shows_every_public_name(name: str) -> None:
 
 
 def _metrics() -> list[str]:
-    named = {value for key, value in vars(names).items() if key.isupper() and "." in value}
+    spelt = [*vars(names).items(), *vars(genai).items()]
+    named = {value for key, value in spelt if key.isupper() and "." in value}
     polled = {metric.name for module in (process, host) for metric in module._METRICS}
     return sorted(named | polled)
 

@@ -64,7 +64,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One watched stream; ``abandoned`` counts those that their consumer left."""
+    """One watched stream; ``abandoned`` counts those that their consumer left, by cancelling them too."""
 
     name: str
     items: int

@@ -121,6 +121,38 @@ class Instruments:
             self._scope, target, name=name, units=units, attributes=attributes, expected=expected, native=native
         )
 
+    @overload
+    def llm(
+        self,
+        target: None = None,
+        /,
+        *,
+        operation: str = "chat",
+        provider: str = "self_hosted",
+        model: str | Callable[[Any], Any] | None = None,
+        usage: Callable[[Any], Any] | None = None,
+        targets: Mapping[str, float] | None = None,
+        name: str | None = None,
+        attributes: Attributes | None = None,
+        expected: ExpectedErrors = (),
+    ) -> Callable[[F], F]: ...
+
+    @overload
+    def llm(
+        self,
+        target: F,
+        /,
+        *,
+        operation: str = "chat",
+        provider: str = "self_hosted",
+        model: str | Callable[[Any], Any] | None = None,
+        usage: Callable[[Any], Any] | None = None,
+        targets: Mapping[str, float] | None = None,
+        name: str | None = None,
+        attributes: Attributes | None = None,
+        expected: ExpectedErrors = (),
+    ) -> F: ...
+
     def llm(
         self,
         target: Any = None,

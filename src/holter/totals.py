@@ -166,7 +166,7 @@ def _streams(totals: _Totals) -> tuple[Stream, ...]:
                 between_items=_spread(between[key]),
                 producer_seconds=producer[key].sum,
                 consumer_seconds=consumer[key].sum,
-                abandoned=outcomes[key[0], Outcome.ABANDONED.label].count,
+                abandoned=sum(outcomes[key[0], one.label].count for one in (Outcome.ABANDONED, Outcome.CANCELLED)),
             )
         )
     return tuple(sorted(streams, key=lambda stream: (-stream.items, stream.name)))

@@ -36,6 +36,18 @@ def generator(x: int) -> Generator[int, str, bytes]:
     return (yield x).encode()
 
 
+@holter.llm
+def tokens(prompt: str) -> Iterator[str]:
+    """Yield text."""
+    yield prompt
+
+
+@holter.llm(model="tiny", usage=len, targets={"duration": 1.0})
+async def answer(prompt: str) -> str:
+    """Return text."""
+    return prompt
+
+
 @holter.watch
 async def async_generator(x: int) -> AsyncGenerator[int, str]:
     """Yield a whole number, take text."""
@@ -114,6 +126,8 @@ async def later_stage(x: int) -> str:
 def decorated(wrapped: Callable[P, T]) -> Callable[P, T]:
     """Return it watched, whatever its parameters."""
     watched = holter.watch(wrapped)
+    assert_type(tokens("a"), Iterator[str])
+    assert_type(answer("a"), Coroutine[Any, Any, str])
     assert_type(watched, Callable[P, T])
     return watched
 
