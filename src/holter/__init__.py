@@ -24,9 +24,11 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter.checks.limit import Limit
+    from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
+    from holter.exporters.prometheus import Prometheus
     from holter.model import (
         Alert,
         Check,
@@ -63,6 +65,7 @@ __all__ = [
     "OpenCall",
     "Process",
     "ProcessSampler",
+    "Prometheus",
     "Reading",
     "RecordingContents",
     "RecordingError",
@@ -76,6 +79,8 @@ __all__ = [
     "flush",
     "gauge",
     "histogram",
+    "prometheus_app",
+    "prometheus_collector",
     "read_recording",
     "snapshot",
     "span",
@@ -97,7 +102,10 @@ _LATER = {
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
     "ProcessSampler": "samplers.process",
+    "Prometheus": "exporters.prometheus",
     "RecordingContents": "recorded",
+    "prometheus_app": "endpoint",
+    "prometheus_collector": "endpoint",
     "read_recording": "recorded",
     **dict.fromkeys(
         (

@@ -98,7 +98,7 @@ def _index_normal(values: Floats) -> Integers:
 _SURE: Final = range((1 - _EXPONENT_BIAS) * _STEPS, (1 + _EXPONENT_BIAS) * _STEPS - 1)
 
 
-def _index(magnitudes: Floats) -> Integers:
+def indices(magnitudes: Floats) -> Integers:
     """Return the bucket at scale 6 of each finite value greater than 0."""
     index = _index_normal(magnitudes)
     small = magnitudes < sys.float_info.min
@@ -347,7 +347,7 @@ def fold_groups(groups: Groups, arranged: Floats) -> dict[int, Histogram]:
         kinds = above, below, values == 0
         positive, negative, zero = (np.add.reduceat(kind, starts, dtype=np.int64) for kind in kinds)
         zeros, nonfinite = zero.tolist(), (sizes - positive - negative - zero).tolist()
-        sides = [_Side.sparse(_index(values[above]), positive), _Side.sparse(_index(-values[below]), negative)]
+        sides = [_Side.sparse(indices(values[above]), positive), _Side.sparse(indices(-values[below]), negative)]
     shifts = [max(shifts) for shifts in zip(*(side.shifts() for side in sides), strict=True)]
     scales = (FINEST_SCALE - shift for shift in shifts)
     columns = zip(scales, zeros, nonfinite, *(side.count(shifts) for side in sides), strict=True)
