@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from holter.arguments import finite_number
-from holter.distribution import FINEST_SCALE, Floats, Histogram, Integers, indices
+from holter.distribution import FINEST_SCALE, Floats, Histogram, Integers, edge, indices
 from holter.errors import ConfigurationError
 
 Bounds: TypeAlias = tuple[float, ...]
@@ -29,6 +29,8 @@ OTHERS: Final[Bounds] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5
 MOST_BOUNDS: Final = 100
 _FINE_STEPS: Final = 32
 _COARSE: Final = 8
+_HALF_OCTAVES: Final = 1
+"""The scale of which chosen bounds are edges."""
 _LARGEST_STEP: Final = 2 * 1023
 
 
@@ -57,7 +59,7 @@ class Choice:
             return SECONDS if unit == "s" else OTHERS
         held = list(histograms)
         has_others = any(one.zero_count or one.negative.counts.size for one in held)
-        below = [-edge for edge in reversed(self._edges(name, -1, held))]
+        below = [-bound for bound in reversed(self._edges(name, -1, held))]
         return (*below, *((0.0,) if has_others else ()), *self._edges(name, 1, held))
 
     def _edges(self, name: str, sign: int, histograms: list[Histogram]) -> list[float]:
@@ -66,10 +68,10 @@ class Choice:
         for histogram in histograms:
             side = histogram.positive if sign > 0 else histogram.negative
             if side.counts.size:
-                shift = histogram.scale - 1
+                shift = histogram.scale - _HALF_OCTAVES
                 low, high = _half_octave(side.offset, shift), _half_octave(side.last, shift) + 1
                 _widen(steps, low - 2, high + 2)
-        return sorted(2.0 ** (step / 2) for step in steps)
+        return [edge(step, _HALF_OCTAVES) for step in sorted(steps)]
 
 
 class Tally:
@@ -142,12 +144,18 @@ def _half_octave(index: int, shift: int) -> int:
 def _widen(steps: set[int], low: int, high: int) -> None:
     """Add steps from *low* to *high*: each one while there are few, then one in eight."""
     low, high = max(low, -_LARGEST_STEP), min(high, _LARGEST_STEP)
-    middle = (low + high) // 2 if not steps else (min(steps) + max(steps)) // 2
-    wanted = sorted((step for step in range(low, high + 1) if step not in steps), key=lambda step: abs(step - middle))
-    for step in wanted:
-        room = _FINE_STEPS if step % _COARSE else MOST_BOUNDS
-        if len(steps) < room and (not steps or not min(steps) < step < max(steps)):
+    if not steps:
+        steps.add((low + high) // 2)
+    middle = (min(steps) + max(steps)) // 2
+    outside = [*range(low, min(steps)), *range(max(steps) + 1, high + 1)]
+    for step in sorted(outside, key=lambda step: abs(step - middle)):
+        if len(steps) < (_FINE_STEPS if step % _COARSE else MOST_BOUNDS - 2):
             steps.add(step)
+    # Where only one in eight had room, the last one may have fallen short.
+    if low < min(steps) and len(steps) < MOST_BOUNDS:
+        steps.add(low // _COARSE * _COARSE)
+    if high > max(steps) and len(steps) < MOST_BOUNDS:
+        steps.add(-(-high // _COARSE) * _COARSE)
 
 
 def _checked(wanted: Any) -> dict[str, Bounds | None]:

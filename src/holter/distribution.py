@@ -108,7 +108,7 @@ def indices(magnitudes: Floats) -> Integers:
     return index
 
 
-def _edge(index: int, scale: int) -> float:
+def edge(index: int, scale: int) -> float:
     """Return the largest float that is at most base**index, so that comparing with it is exact."""
     octave, step = divmod(index << (FINEST_SCALE - scale), _STEPS)
     if octave > _EXPONENT_BIAS:
@@ -148,7 +148,7 @@ class Buckets:
     def edges(self, scale: int) -> list[tuple[float, float, int]]:
         """Return (lower, upper, count) of each bucket that holds a value, as magnitudes."""
         occupied = [(index, count) for index, count in enumerate(self.counts.tolist(), self.offset) if count]
-        return [(_edge(index, scale), _edge(index + 1, scale), count) for index, count in occupied]
+        return [(edge(index, scale), edge(index + 1, scale), count) for index, count in occupied]
 
     def coarser(self, shift: int) -> Buckets:
         """Return the same values in buckets that span 2**shift of these."""

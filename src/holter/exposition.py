@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ class SnapshotCollector:
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         for line, reading in seen:
             value = reading.sum if family.type == "counter" else reading.last
-            if value is not None:
+            if value is not None and not (family.type == "counter" and math.isnan(value)):
                 metric.samples.append(Sample(metric.name + suffix, line.labels, value))
         return metric
 
@@ -125,7 +126,7 @@ class SnapshotCollector:
             for le, count in zip(spellings, counts, strict=True):
                 metric.samples.append(Sample(f"{metric.name}_bucket", {**line.labels, "le": le}, count))
             metric.samples.append(Sample(f"{metric.name}_bucket", {**line.labels, "le": "+Inf"}, reading.count))
-            if has_sum:
+            if has_sum and not math.isnan(reading.sum):
                 metric.samples.append(Sample(f"{metric.name}_sum", line.labels, reading.sum))
                 metric.samples.append(Sample(f"{metric.name}_count", line.labels, reading.count))
 
@@ -145,8 +146,7 @@ class Exposition:
     def _begin(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
         self._pages: dict[tuple[str, bool], bytes] = {}
-        self._of: Snapshot | None = None
-        self._newest: tuple[Snapshot | None, Sequence[Alert]] = None, ()
+        self._newest: tuple[Snapshot | None, list[Alert]] = None, []
         self._collector = SnapshotCollector(lambda: self._newest, self._wanted)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self._collector)
@@ -161,8 +161,9 @@ class Exposition:
             snapshot, alerts = self._source()
             if snapshot is None:
                 return in_words(503, "no snapshot yet: holter.start(...) takes the first one after an interval")
-            if snapshot is not self._of:
-                self._pages, self._newest, self._of = {}, (snapshot, list(alerts)), snapshot
+            told = list(alerts)
+            if snapshot is not self._newest[0] or told != self._newest[1]:
+                self._pages, self._newest = {}, (snapshot, told)
             return self._page(accept[:_LONGEST_HEADER], is_zipped=_accepts_gzip(accept_encoding[:_LONGEST_HEADER]))
 
     def _page(self, accept: str, *, is_zipped: bool) -> Answer:
