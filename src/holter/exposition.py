@@ -21,7 +21,7 @@ from holter.metric import Kind
 from holter.metrichelp import metric_help
 from holter.model import Alert, Process, Reading, Series, Snapshot
 from holter.pageserver import Answer, in_words
-from holter.promnames import Family, families, label_value, labels, series_labels
+from holter.promnames import ALERTS_FIRING, INFO, Family, families, label_value, labels, series_labels
 
 Source: TypeAlias = Callable[[], tuple[Snapshot | None, Iterable[Alert]]]
 """Gives the newest snapshot, if there is one, and the alerts in their latest state."""
@@ -112,21 +112,20 @@ class SnapshotCollector:
         for line, reading in seen:
             value = reading.sum if family.type == "counter" else reading.last
             if value is not None and not (family.type == "counter" and math.isnan(value)):
-                metric.samples.append(Sample(metric.name + suffix, line.labels, value))
+                metric.samples.append(Sample(metric.name + suffix, line.labels, float(value)))
         return metric
 
     def _add_histograms(self, metric: Metric, first: Series, seen: list[tuple[_Line, Reading]]) -> None:
         held = [reading.histogram if isinstance(reading.histogram, Histogram) else Histogram() for _, reading in seen]
         bounds = self._choice.bounds(first.name, first.unit, held)
         spellings = [spoken(bound) for bound in bounds]
-        # Sums of negative values fall, which no counter does.
-        has_sum = not bounds or bounds[0] >= 0
         for (line, reading), histogram in zip(seen, held, strict=True):
             counts = line.tally.counts(bounds, histogram, reading.count, reading.sum)
             for le, count in zip(spellings, counts, strict=True):
                 metric.samples.append(Sample(f"{metric.name}_bucket", {**line.labels, "le": le}, count))
             metric.samples.append(Sample(f"{metric.name}_bucket", {**line.labels, "le": "+Inf"}, reading.count))
-            if has_sum and not math.isnan(reading.sum):
+            # A sum that has negative values in it falls, which no counter does; readers want both or none.
+            if min(*bounds[:1], reading.minimum or 0.0, 0.0) >= 0 and not math.isnan(reading.sum):
                 metric.samples.append(Sample(f"{metric.name}_sum", line.labels, reading.sum))
                 metric.samples.append(Sample(f"{metric.name}_count", line.labels, reading.count))
 
@@ -205,7 +204,7 @@ def _merged(readings: Iterable[Reading | None]) -> Reading | None:
 
 
 def _info(process: Process) -> Metric:
-    metric = Metric("holter", "The service, its version and the process that these figures come from.", "info")
+    metric = Metric(INFO, "The service, its version and the process that these figures come from.", "info")
     facts = {
         **process.attributes,
         "service.name": process.service,
@@ -215,15 +214,17 @@ def _info(process: Process) -> Metric:
         "host.name": process.host,
         "holter.fingerprint": process.fingerprint,
     }
-    metric.samples.append(Sample("holter_info", labels({key: value for key, value in facts.items() if value != ""}), 1))
+    metric.samples.append(
+        Sample(f"{INFO}_info", labels({key: value for key, value in facts.items() if value != ""}), 1)
+    )
     return metric
 
 
 def _alerts(alerts: Iterable[Alert]) -> Metric:
-    """Return at most 100 alerts, those that fire first: 1 while one of them is firing, 0 once it has resolved."""
-    metric = Metric("holter_alerts_firing", "Alerts of holter's own checks: 1 is firing, 0 has resolved.", "gauge")
+    """Return at most 100 alerts, those that fire and the newest first: 1 while one of them is firing, 0 once it has resolved."""
+    metric = Metric(ALERTS_FIRING, "Alerts of holter's own checks: 1 is firing, 0 has resolved.", "gauge")
     states: dict[tuple[tuple[str, str], ...], int] = {}
-    for alert in sorted(alerts, key=lambda alert: alert.state != "firing")[:_MOST_ALERTS]:
+    for alert in sorted(alerts, key=lambda alert: (alert.state != "firing", -alert.since_ns)):
         # Neither the id nor the message, which are others at each firing: each would be a series of its own.
         facts = {
             "holter.alert.check": alert.check,
@@ -232,5 +233,7 @@ def _alerts(alerts: Iterable[Alert]) -> Metric:
             "holter.alert.target": alert.target,
         }
         states.setdefault(tuple(labels(facts).items()), int(alert.state == "firing"))
-    metric.samples.extend(Sample(metric.name, dict(marks), is_firing) for marks, is_firing in states.items())
+    metric.samples.extend(
+        Sample(metric.name, dict(marks), is_firing) for marks, is_firing in list(states.items())[:_MOST_ALERTS]
+    )
     return metric

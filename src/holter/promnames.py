@@ -33,6 +33,10 @@ _SAMPLES: Final[Mapping[Type, tuple[str, ...]]] = {
     "histogram": ("", "_bucket", "_count", "_sum", "_created"),
     "info": ("", "_info"),
 }
+# What every page has besides the metrics of a snapshot.
+INFO: Final = "holter"
+ALERTS_FIRING: Final = "holter_alerts_firing"
+_OWN: Final = {INFO, f"{INFO}_info", ALERTS_FIRING}
 # Whose series without an outcome holds what ended well.
 _WITH_OUTCOME: Final = {
     names.CALL_DURATION,
@@ -81,7 +85,7 @@ def families(series: Iterable[Series]) -> dict[tuple[str, str, Kind], Family]:
 
     Where two would get the same name, the one that was there first has it, and the other a number behind it.
     """
-    taken: set[str] = set()
+    taken = set(_OWN)
     found: dict[tuple[str, str, Kind], Family] = {}
     for one in sorted(series, key=lambda one: one.id):
         key = one.name, one.unit, one.kind

@@ -178,5 +178,7 @@ def check_monitor() -> None:
         assert_type(one, holter.Monitor)
         assert_type(one.watch(function)(1), float)
         assert_type(one.snapshot(), holter.Snapshot)
+        holter.Prometheus(9464, buckets={"holter.call.duration": [0.1, 1], "app.size": "auto"})
+        holter.Prometheus("9464")  # type: ignore[arg-type]
         found = one.snapshot().find(function)
         assert_type(found, holter.Statistics | None)
