@@ -12,7 +12,17 @@ import pytest
 
 import holter
 
-LAZY = ("asyncio", "importlib.metadata", "multiprocessing", "psutil", "pynvml", "wrapt", "opentelemetry", "rich")
+LAZY = (
+    "asyncio",
+    "importlib.metadata",
+    "multiprocessing",
+    "psutil",
+    "pynvml",
+    "wrapt",
+    "opentelemetry",
+    "rich",
+    "prometheus_client",
+)
 
 PUBLIC = [getattr(holter, name) for name in holter.__all__ if name != "__version__"]
 

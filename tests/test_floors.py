@@ -22,10 +22,11 @@ FLOORS = {
     "memory": "distribution series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing mapping folder segments directory folded past documents recording sections recovered recorded recordings",
     "time": "fold timeline changes verdict window measure causes rule wording report "
-    "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata",
+    "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
+    "promnames metrichelp classicbuckets pageserver exposition",
     "outer rooms": "probes samplers checks exporters watch",
     "top": "digits progressbar instruments cost chronicle sampling delivery judging notices monitor default cli "
-    "__init__ __main__",
+    "endpoint __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

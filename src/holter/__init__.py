@@ -25,10 +25,12 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter.checks.limit import Limit
+    from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
+    from holter.exporters.prometheus import Prometheus
     from holter.model import (
         Alert,
         Check,
@@ -66,6 +68,7 @@ __all__ = [
     "OpenTelemetry",
     "Process",
     "ProcessSampler",
+    "Prometheus",
     "Reading",
     "RecordingContents",
     "RecordingError",
@@ -80,6 +83,8 @@ __all__ = [
     "gauge",
     "histogram",
     "llm",
+    "prometheus_app",
+    "prometheus_collector",
     "read_recording",
     "snapshot",
     "span",
@@ -102,7 +107,10 @@ _LATER = {
     "Monitor": "monitor",
     "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
+    "Prometheus": "exporters.prometheus",
     "RecordingContents": "recorded",
+    "prometheus_app": "endpoint",
+    "prometheus_collector": "endpoint",
     "read_recording": "recorded",
     **dict.fromkeys(
         (

@@ -32,6 +32,7 @@ training = _instruments.training
 counter = _instruments.counter
 gauge = _instruments.gauge
 histogram = _instruments.histogram
+guard = _scope.guard
 
 
 def _the_fold() -> Fold:
@@ -170,3 +171,8 @@ def alerts() -> tuple[Alert, ...]:
     ()
     """
     return _the_monitor().alerts()
+
+
+def latest() -> tuple[Snapshot | None, tuple[Alert, ...]]:
+    """Return the newest snapshot that the default monitor has taken, if any, and its alerts; takes none itself."""
+    return (None, ()) if _monitor is None else (_monitor.latest, _monitor.alerts())

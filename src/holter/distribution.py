@@ -98,7 +98,7 @@ def _index_normal(values: Floats) -> Integers:
 _SURE: Final = range((1 - _EXPONENT_BIAS) * _STEPS, (1 + _EXPONENT_BIAS) * _STEPS - 1)
 
 
-def _index(magnitudes: Floats) -> Integers:
+def indices(magnitudes: Floats) -> Integers:
     """Return the bucket at scale 6 of each finite value greater than 0."""
     index = _index_normal(magnitudes)
     small = magnitudes < sys.float_info.min
@@ -108,7 +108,7 @@ def _index(magnitudes: Floats) -> Integers:
     return index
 
 
-def _edge(index: int, scale: int) -> float:
+def edge(index: int, scale: int) -> float:
     """Return the largest float that is at most base**index, so that comparing with it is exact."""
     octave, step = divmod(index << (FINEST_SCALE - scale), _STEPS)
     if octave > _EXPONENT_BIAS:
@@ -148,7 +148,7 @@ class Buckets:
     def edges(self, scale: int) -> list[tuple[float, float, int]]:
         """Return (lower, upper, count) of each bucket that holds a value, as magnitudes."""
         occupied = [(index, count) for index, count in enumerate(self.counts.tolist(), self.offset) if count]
-        return [(_edge(index, scale), _edge(index + 1, scale), count) for index, count in occupied]
+        return [(edge(index, scale), edge(index + 1, scale), count) for index, count in occupied]
 
     def coarser(self, shift: int) -> Buckets:
         """Return the same values in buckets that span 2**shift of these."""
@@ -347,7 +347,7 @@ def fold_groups(groups: Groups, arranged: Floats) -> dict[int, Histogram]:
         kinds = above, below, values == 0
         positive, negative, zero = (np.add.reduceat(kind, starts, dtype=np.int64) for kind in kinds)
         zeros, nonfinite = zero.tolist(), (sizes - positive - negative - zero).tolist()
-        sides = [_Side.sparse(_index(values[above]), positive), _Side.sparse(_index(-values[below]), negative)]
+        sides = [_Side.sparse(indices(values[above]), positive), _Side.sparse(indices(-values[below]), negative)]
     shifts = [max(shifts) for shifts in zip(*(side.shifts() for side in sides), strict=True)]
     scales = (FINEST_SCALE - shift for shift in shifts)
     columns = zip(scales, zeros, nonfinite, *(side.count(shifts) for side in sides), strict=True)

@@ -324,6 +324,11 @@ class Monitor(Instruments):
 
     # -- readings
 
+    @property
+    def latest(self) -> Snapshot | None:
+        """The newest snapshot that was taken, by whomever; None before the first. Reading it takes none."""
+        return self._latest
+
     def snapshot(self) -> Snapshot:
         """Return a reading of all series as of now; its interval is the time since the one before."""
         taken = self._turn_over(time.monotonic() + DEFAULT_TIMEOUT) or self._latest

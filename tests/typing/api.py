@@ -127,7 +127,7 @@ def decorated(wrapped: Callable[P, T]) -> Callable[P, T]:
     """Return it watched, whatever its parameters."""
     watched = holter.watch(wrapped)
     assert_type(tokens("a"), Iterator[str])
-    assert_type(answer("a"), Coroutine[Any, Any, str])
+    _ = assert_type(answer("a"), Coroutine[Any, Any, str])
     assert_type(watched, Callable[P, T])
     return watched
 
@@ -192,5 +192,7 @@ def check_monitor() -> None:
         assert_type(one, holter.Monitor)
         assert_type(one.watch(function)(1), float)
         assert_type(one.snapshot(), holter.Snapshot)
+        holter.Prometheus(9464, buckets={"holter.call.duration": [0.1, 1], "app.size": "auto"})
+        holter.Prometheus("9464")  # type: ignore[arg-type]
         found = one.snapshot().find(function)
         assert_type(found, holter.Statistics | None)

@@ -1,0 +1,38 @@
+"""What stands above the figures of a metric on a page."""
+
+from __future__ import annotations
+
+import pytest
+
+from holter import metrichelp, names
+from holter.metric import Series
+from holter.metrichelp import metric_help
+
+ATTRIBUTES = ("_NAME", "_OUTCOME", "_RANK", "_PHASE", "_PREFIX", "_TYPE")
+METRICS = [
+    value
+    for key, value in vars(names).items()
+    if key.isupper() and value.startswith("holter.") and not key.endswith(ATTRIBUTES)
+]
+
+
+@pytest.mark.parametrize("name", sorted({*METRICS} - {names.METRIC, names.PLACE, names.ALERTS_FIRED}))
+def test_each_of_holters_metrics_says_what_it_means(name: str) -> None:
+    """In one sentence of its own."""
+    told = metric_help(Series(1, name, "s", "histogram"))
+    assert told == metrichelp._HELP[name]
+    assert (True, True) == (told.endswith("."), told.isprintable())
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "expected"),
+    [
+        ("app.size", "By", "app.size, in By."),
+        ("app.size", "1", "app.size."),
+        ("holter.training.metric.loss", "1", "The loss that training has logged last."),
+        ("app\n# TYPE", "", "app\\n# TYPE."),
+    ],
+)
+def test_others_say_what_is_known_of_them(name: str, unit: str, expected: str) -> None:
+    """The name and the unit as they were given, on one line."""
+    assert expected == metric_help(Series(1, name, unit, "gauge"))
