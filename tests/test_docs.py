@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,17 +101,19 @@ def assemble(blocks: list[Block]) -> str:
 def run(program: Path) -> str:
     """Return what a reader sees who runs *program* in its folder: both streams, in their order."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-u", program],
-        cwd=program.parent,
-        env={**os.environ, "PATH": path, "COLUMNS": "80"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    # Recordings of its own, so that it hears of no death before it.
+    with tempfile.TemporaryDirectory(dir=os.environ["HOLTER_DIR"]) as folder:
+        done = subprocess.run(
+            [sys.executable, "-u", program],
+            cwd=program.parent,
+            env={**os.environ, "PATH": path, "COLUMNS": "80", "HOLTER_DIR": folder},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=100,
+        )
     assert done.returncode == 0, done.stdout
     return done.stdout
 

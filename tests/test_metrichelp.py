@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from holter import metrichelp, names
+from holter import genai, metrichelp, names
 from holter.metric import Series
 from holter.metrichelp import metric_help
 
 ATTRIBUTES = ("_NAME", "_OUTCOME", "_RANK", "_PHASE", "_PREFIX", "_TYPE")
 METRICS = [
     value
-    for key, value in vars(names).items()
-    if key.isupper() and value.startswith("holter.") and not key.endswith(ATTRIBUTES)
+    for key, value in [*vars(names).items(), *vars(genai).items()]
+    if key.isupper() and value.startswith(("holter.", "gen_ai.")) and not key.endswith(ATTRIBUTES)
 ]
 
 
-@pytest.mark.parametrize("name", sorted({*METRICS} - {names.METRIC, names.PLACE, names.ALERTS_FIRED}))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {*METRICS}
+        - {
+            names.METRIC,
+            names.PLACE,
+            names.ALERTS_FIRED,
+            genai.OPERATION,
+            genai.PROVIDER,
+            genai.REQUEST_MODEL,
+            genai.TOKEN_MODALITY,
+        }
+    ),
+)
 def test_each_of_holters_metrics_says_what_it_means(name: str) -> None:
     """In one sentence of its own."""
     told = metric_help(Series(1, name, "s", "histogram"))
