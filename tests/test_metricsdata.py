@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.resources import Resource
 
+from holter.classicbuckets import OTHERS, Choice
 from holter.distribution import Histogram
 from holter.metricsdata import MOST_BUCKETS, MetricsBuilder
 from holter.model import Reading
@@ -127,3 +128,35 @@ def test_another_process_begins_anew() -> None:
     child.call("predict", [0.1])
     (point,) = metrics(builder, child.snapshot())[CALL_DURATION].data_points
     assert START_NS + 8 * SECOND_NS == point.start_time_unix_nano
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_explicit_buckets_hold_what_lies_between_their_bounds(temporality: Any) -> None:
+    """Those of the conventions, and the user's: each value in one bucket, at most one exponential bucket off."""
+    world = World()
+    builder = MetricsBuilder(temporality, Choice({CALL_DURATION: [0.25, 1.0, 4.0]}))
+    random = np.random.default_rng(2)
+    for _ in range(3):
+        values = random.lognormal(0.0, 1.0, 500)
+        world.call("predict", values)
+        world.values(world.one("app.size", unit="By"), values * 1e3)
+        snapshot = world.snapshot()
+        found = metrics(builder, snapshot)
+    (point,) = found[CALL_DURATION].data_points
+    assert (0.25, 1.0, 4.0) == tuple(point.explicit_bounds)
+    count = 500 if temporality == "delta" else 1_500
+    assert count == point.count == sum(point.bucket_counts)
+    if temporality == "delta":
+        assert np.histogram(values, [0, 0.25, 1, 4, np.inf])[0].tolist() == point.bucket_counts
+    (size,) = found["app.size"].data_points
+    assert OTHERS == tuple(size.explicit_bounds)
+    assert len(size.bucket_counts) == len(OTHERS) + 1
+
+
+def test_every_metric_says_what_it_means() -> None:
+    """And has its unit."""
+    world = World()
+    world.call("predict", [0.1])
+    (owner,) = MetricsBuilder("delta").build(world.snapshot(), RESOURCE).resource_metrics
+    (metric,) = owner.scope_metrics[0].metrics
+    assert ("s", True) == (metric.unit, metric.description.startswith("How long calls of a watched function took"))

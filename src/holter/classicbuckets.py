@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from holter import genai
 from holter.arguments import finite_number
 from holter.distribution import FINEST_SCALE, Floats, Histogram, Integers, edge, indices
 from holter.errors import ConfigurationError
@@ -24,7 +25,7 @@ from holter.errors import ConfigurationError
 Bounds: TypeAlias = tuple[float, ...]
 Wanted: TypeAlias = Mapping[str, Sequence[float] | Literal["auto"]] | Literal["auto"] | None
 
-# The boundaries that OpenTelemetry's conventions advise for durations, and those of its SDKs for all else.
+# The boundaries that OpenTelemetry's conventions advise for durations elsewhere, and those of its SDKs for all else.
 SECONDS: Final[Bounds] = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 OTHERS: Final[Bounds] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 MOST_BOUNDS: Final = 100
@@ -57,7 +58,7 @@ class Choice:
         if given is not None:
             return given
         if not self._is_auto and name not in self._given:
-            return SECONDS if unit == "s" else OTHERS
+            return genai.BOUNDARIES.get(name) or (SECONDS if unit == "s" else OTHERS)
         held = list(histograms)
         has_others = any(one.zero_count or one.negative.counts.size for one in held)
         below = [-bound for bound in reversed(self._edges(name, -1, held))]

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
+import numpy as np
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
     ExponentialHistogram,
     ExponentialHistogramDataPoint,
     Gauge,
+    HistogramDataPoint,
     Metric,
     MetricsData,
     NumberDataPoint,
@@ -19,12 +21,15 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
     Sum,
 )
+from opentelemetry.sdk.metrics.export import Histogram as ExplicitHistogram
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from holter import distribution, names
+from holter.classicbuckets import Bounds, Choice, cumulative
 from holter.distribution import Histogram
 from holter.figures import plain
+from holter.metrichelp import metric_help
 from holter.model import Process, Reading, Series, Snapshot
 from holter.record import Outcome
 from holter.sizing import spread, within
@@ -48,13 +53,14 @@ class MetricsBuilder:
     """
     Makes the MetricsData of snapshots, one after the other.
 
-    A histogram has at most 160 buckets a sign. Its count and sum are exact; where records were
-    lost, the values that nobody read are distributed as those of their interval that were. Keeps
-    these additions, and nothing else: some KiB a series that has lost records. Not thread-safe.
+    A histogram is exponential, with at most 160 buckets a sign, or has the bounds that *choice* says.
+    Its count and sum are exact; where records were lost, the values that nobody read are
+    distributed as those of their interval that were. Keeps these additions, and nothing else: some
+    KiB a series that has lost records. Not thread-safe.
     """
 
-    def __init__(self, temporality: Temporality) -> None:
-        self.temporality = temporality
+    def __init__(self, temporality: Temporality, choice: Choice | None = None) -> None:
+        self.temporality, self._choice = temporality, choice
         self._added: dict[int, Histogram] = {}
         self._process: Process | None = None
         self._began_ns = 0
@@ -66,10 +72,13 @@ class MetricsBuilder:
             # Once: a clock that is set later must not look like a restart.
             self._began_ns = snapshot.time_ns - max(0, snapshot.monotonic_ns - snapshot.process.started_ns)
         points: dict[_Key, list[Any]] = {}
+        firsts: dict[_Key, Series] = {}
         for series in snapshot.series.values():
             if (point := self._point(series, snapshot)) is not None:
-                points.setdefault((series.name, series.unit, series.kind), []).append(point)
-        metrics = [self._metric(key, found) for key, found in points.items()]
+                key = (series.name, series.unit, series.kind)
+                firsts.setdefault(key, series)
+                points.setdefault(key, []).append(point)
+        metrics = [self._metric(firsts[key], found) for key, found in points.items()]
         scope = ScopeMetrics(scope=_SCOPE, metrics=metrics, schema_url="")
         return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
 
@@ -87,7 +96,9 @@ class MetricsBuilder:
         }
         if series.kind == "histogram":
             whole = self._completed(series.id, reading, interval or Reading(), total or Reading())
-            return _histogram(reading, within(whole, MOST_BUCKETS), common)
+            if self._choice is None:
+                return _exponential(reading, within(whole, MOST_BUCKETS), common)
+            return _explicit(reading, whole, self._choice.bounds(series.name, series.unit, [whole]), common)
         value = reading.last if is_level else reading.sum
         return NumberDataPoint(value=float(value), **common) if value is not None and math.isfinite(value) else None
 
@@ -106,19 +117,19 @@ class MetricsBuilder:
             added = self._added[series] = added.merge(spread(sample, missing - added.count))
         return held.merge(added)
 
-    def _metric(self, key: _Key, points: list[Any]) -> Metric:
-        name, unit, kind = key
+    def _metric(self, series: Series, points: list[Any]) -> Metric:
         temporality = _TEMPORALITIES[self.temporality]
-        data: Sum | Gauge | ExponentialHistogram
-        if kind == "histogram":
-            data = ExponentialHistogram(points, temporality)
-        elif kind == "counter":
+        data: Sum | Gauge | ExponentialHistogram | ExplicitHistogram
+        if series.kind == "histogram":
+            histogram = ExponentialHistogram if self._choice is None else ExplicitHistogram
+            data = histogram(points, temporality)
+        elif series.kind == "counter":
             data = Sum(points, temporality, is_monotonic=True)
-        elif kind == "updowncounter":
+        elif series.kind == "updowncounter":
             data = Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=False)
         else:
             data = Gauge(points)
-        return Metric(name=plain(name), description="", unit=plain(unit), data=data)
+        return Metric(name=plain(series.name), description=metric_help(series), unit=plain(series.unit), data=data)
 
 
 def _held(reading: Reading) -> Histogram:
@@ -138,25 +149,39 @@ def _attributes(series: Series) -> dict[str, Any]:
     return attributes
 
 
-def _histogram(reading: Reading, fitted: Histogram, common: Mapping[str, Any]) -> ExponentialHistogramDataPoint:
+def _exponential(reading: Reading, fitted: Histogram, common: Mapping[str, Any]) -> ExponentialHistogramDataPoint:
     return ExponentialHistogramDataPoint(
-        count=fitted.count,
-        sum=reading.sum if math.isfinite(reading.sum) else 0.0,
         scale=fitted.scale,
         zero_count=fitted.zero_count,
         positive=_buckets(fitted.positive),
         negative=_buckets(fitted.negative),
         flags=0,
-        min=_finite(reading.minimum),
-        max=_finite(reading.maximum),
+        **_summary(reading, fitted.count),
         **common,
     )
+
+
+def _explicit(reading: Reading, whole: Histogram, bounds: Bounds, common: Mapping[str, Any]) -> HistogramDataPoint:
+    count = whole.count
+    counts = np.diff(cumulative(bounds, whole), prepend=0, append=count)
+    return HistogramDataPoint(
+        bucket_counts=counts.tolist(), explicit_bounds=bounds, **_summary(reading, count), **common
+    )
+
+
+def _summary(reading: Reading, count: int) -> dict[str, Any]:
+    # The SDK's exporters leave out on the wire what is None, which its types do not admit.
+    return {
+        "count": count,
+        "sum": reading.sum if math.isfinite(reading.sum) else 0.0,
+        "min": _finite(reading.minimum),
+        "max": _finite(reading.maximum),
+    }
 
 
 def _buckets(side: distribution.Buckets) -> Buckets:
     return Buckets(offset=side.offset, bucket_counts=side.counts.tolist())
 
 
-def _finite(value: float | None) -> Any:
-    """Return a bound as the SDK's exporters take it: None, which its types do not admit, is left out on the wire."""
+def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None

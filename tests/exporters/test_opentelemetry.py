@@ -305,6 +305,7 @@ def test_the_one_of_the_environment_starts_again(http: Receiver) -> None:
         ({}, {"temporality": "both"}, "temporality must be 'cumulative' or 'delta', got 'both'"),
         ({}, {"resource": {"service.name": "a"}}, "resource must be a Resource"),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, {}, "one of http/protobuf, grpc, got http/json"),
+        ({}, {"buckets": "explicit"}, "expected buckets such as"),
         ({"OTEL_METRIC_EXPORT_INTERVAL": "soon"}, {}, "number of milliseconds greater than 0, got 'soon'"),
         ({"OTEL_METRIC_EXPORT_INTERVAL": "-1"}, {}, "number of milliseconds greater than 0, got '-1'"),
     ],
@@ -324,6 +325,27 @@ def test_the_interval_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch
     assert 60.0 == OpenTelemetry(Kept()).every_seconds
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "2500")
     assert 2.5 == OpenTelemetry(Kept()).every_seconds
+
+
+@pytest.mark.parametrize(
+    ("variable", "buckets", "kind"),
+    [
+        ("", None, "exponential_histogram"),
+        ("", "conventions", "histogram"),
+        ("", {"app.size": [1.0, 2.0]}, "histogram"),
+        ("explicit_bucket_histogram", None, "histogram"),
+        ("base2_exponential_bucket_histogram", None, "exponential_histogram"),
+    ],
+)
+def test_the_kind_of_histogram_is_as_asked(
+    variable: str, buckets: Any, kind: str, http: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the argument, else by the environment, else exponential; a receiver takes either."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", variable)
+    OpenTelemetry(buckets=buckets).export(busy_story().snapshot(), [])
+    (owner,) = http.requests[0].resource_metrics
+    kinds = {metric.WhichOneof("data") for metric in owner.scope_metrics[0].metrics}
+    assert {kind} == {one for one in kinds if "histogram" in one}
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from opentelemetry import context
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.resources import Resource
 
 from holter.arguments import positive_seconds
+from holter.classicbuckets import Choice
 from holter.errors import ConfigurationError, MissingExtraError
 from holter.figures import plain
 from holter.metricsdata import MetricsBuilder, Temporality
@@ -39,9 +40,14 @@ class OpenTelemetry:
 
     Histograms are exponential ones with at most 160 buckets: a quantile is off by at most 0.55 %
     while the largest value is at most 5.6 times the smallest, and by at most 2.2 % up to 1,000
-    times; counts and sums are exact. *temporality* is ``"cumulative"`` or ``"delta"``; without it,
-    what the exporter prefers, which OTLP reads from
-    ``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``. With ``"delta"`` what a failed export
+    times; counts and sums are exact. For what takes none, *buckets* is ``"conventions"``, which
+    are the bounds that OpenTelemetry advises, ``"auto"``, bounds that fit what is seen, or bounds by
+    the names of metrics, the conventions' for all others; ``explicit_bucket_histogram`` in
+    ``OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`` means the first. A value
+    less than 1.1 % above a bound may then be counted below it.
+
+    *temporality* is ``"cumulative"`` or ``"delta"``; without it, what the exporter prefers, which
+    OTLP reads from ``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``. With ``"delta"`` what a failed export
     did not carry is part of the next one.
 
     The resource names service, version, instance, process and host, and what the environment
@@ -68,6 +74,7 @@ class OpenTelemetry:
         *,
         every_seconds: float | None = None,
         temporality: Temporality | None = None,
+        buckets: Mapping[str, Sequence[float] | Literal["auto"]] | Literal["auto", "conventions"] | None = None,
         resource: Resource | None = None,
     ) -> None:
         if exporter is not None and not isinstance(exporter, MetricExporter):
@@ -88,13 +95,15 @@ class OpenTelemetry:
         self._exporter: MetricExporter | None = _otlp() if exporter is None else exporter
         self._name = type(self._exporter).__name__
         self.temporality: Temporality = temporality or _preferred(self._exporter)
-        self._builder = MetricsBuilder(self.temporality)
+        self._buckets = _buckets() if buckets is None else buckets
+        self._builder = MetricsBuilder(self.temporality, _choice(self._buckets))
         self._process: Process | None = None
         self._full = Resource.get_empty()
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
-        named = "" if self.resource is None else f", resource={dict(self.resource.attributes)!r}"
+        named = "" if self._buckets is None else f", buckets={self._buckets!r}"
+        named += "" if self.resource is None else f", resource={dict(self.resource.attributes)!r}"
         return (
             f"{type(self).__name__}({self._name}, every_seconds={self.every_seconds!r}, "
             f"temporality={self.temporality!r}{named})"
@@ -167,6 +176,17 @@ def _interval() -> float:
         raise ConfigurationError(
             f"OTEL_METRIC_EXPORT_INTERVAL must be a number of milliseconds greater than 0, got {told!r}"
         ) from None
+
+
+def _buckets() -> Literal["conventions"] | None:
+    told = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "").strip()
+    return "conventions" if told == "explicit_bucket_histogram" else None
+
+
+def _choice(buckets: Any) -> Choice | None:
+    if buckets is None:
+        return None
+    return Choice() if buckets == "conventions" else Choice(buckets)
 
 
 def _preferred(exporter: Any) -> Temporality:
