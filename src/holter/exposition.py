@@ -221,7 +221,7 @@ def _info(process: Process) -> Metric:
 
 
 def _alerts(alerts: Iterable[Alert]) -> Metric:
-    """Return at most 100 alerts, those that fire and the newest first: 1 while one of them is firing, 0 once it has resolved."""
+    """Return the alerts as a gauge: at most 100, those that fire first, then the newest."""
     metric = Metric(ALERTS_FIRING, "Alerts of holter's own checks: 1 is firing, 0 has resolved.", "gauge")
     states: dict[tuple[tuple[str, str], ...], int] = {}
     for alert in sorted(alerts, key=lambda alert: (alert.state != "firing", -alert.since_ns)):
