@@ -48,8 +48,8 @@ class SnapshotCollector:
     """
     Yields the newest snapshot of *source* as metric families; for a registry of prometheus_client.
 
-    Counters and the counts of buckets never fall while the process lives. Costs about 15 us a series, 60 us
-    a histogram. Thread-safe; a forked child begins anew.
+    Counters and the counts of buckets never fall while the process lives. Costs about 1 us a series, 35 us
+    a histogram; prometheus_client takes 70 us more to write one down. Thread-safe; a forked child begins anew.
     """
 
     def __init__(self, source: Source, buckets: Wanted = None) -> None:
