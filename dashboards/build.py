@@ -19,6 +19,8 @@ WIDTH, HEIGHT = 24, 8
 ALL = 'job=~"$job",instance=~"$instance"'
 CALL = f'{ALL},holter_call_name=~"$call"'
 RATE = "[$__rate_interval]"
+MODEL = "holter_call_name, gen_ai_request_model"
+MODEL_LEGEND = "{{holter_call_name}} {{gen_ai_request_model}}"
 CALLS = f"holter_call_duration_seconds_count{{{CALL}}}"
 FAILED = f'holter_call_duration_seconds_count{{{CALL},holter_call_outcome=~"error|timeout"}}'
 
@@ -154,6 +156,40 @@ ROWS: dict[str, list[Panel]] = {
             "Seconds a second in which streams lay suspended: a slow client is not a slow model.",
             "s",
             (Query(rate("holter_stream_consumer_wait_seconds_sum", "holter_call_name", CALL), "{{holter_call_name}}"),),
+        ),
+    ],
+    "Language models": [
+        Panel(
+            "Tokens a second",
+            "Tokens that went in and came out.",
+            "short",
+            (
+                Query(rate("gen_ai_client_inference_usage_output_tokens_total", MODEL), f"{MODEL_LEGEND} out"),
+                Query(rate("gen_ai_client_inference_usage_input_tokens_total", MODEL), f"{MODEL_LEGEND} in"),
+            ),
+        ),
+        Panel(
+            "Time to the first token",
+            "From the start of a stream.",
+            "s",
+            quantiles("gen_ai_server_time_to_first_token_seconds", MODEL),
+        ),
+        Panel(
+            "Time for each token after it",
+            "The model's time alone.",
+            "s",
+            quantiles("gen_ai_server_time_per_output_token_seconds", MODEL),
+        ),
+        Panel(
+            "Goodput",
+            "The share of the last requests that met all their targets.",
+            "percentunit",
+            (
+                Query(
+                    f"min by (holter_call_name) (holter_llm_goodput_ratio{{{CALL}}})",
+                    "{{holter_call_name}}",
+                ),
+            ),
         ),
     ],
     "Training": [

@@ -87,6 +87,13 @@ class Program:
         self.monitor, self.server = monitor, server
         self.predict = monitor.watch(self._predict, name="predict", units=3)
         self.stream = monitor.watch(lambda: (yield from range(4)), name="stream")
+        self.tokens = monitor.llm(
+            lambda: (yield from [(3, 1), (3, 2)]),
+            name="tokens",
+            model="tiny",
+            usage=lambda last: last,
+            targets={"duration": 100.0},
+        )
 
     def _predict(self, *, fails: bool) -> None:
         with self.monitor.span("tokenize"):
@@ -100,6 +107,7 @@ class Program:
             with contextlib.suppress(ValueError):
                 self.predict(fails=turn % 5 == 0)
             list(self.stream())
+            list(self.tokens())
             for _ in run.steps([1, 2]):
                 run.log(loss=0.5)
 
@@ -151,7 +159,7 @@ def test_totals_are_those_of_the_program(program: Program) -> None:
     told = program.monitor.snapshot().find(program.predict)
     assert told is not None
     program.server.sees('sum (holter_call_duration_seconds_count{holter_call_name="predict"})', told.total.count)
-    assert [0.0, 0.0] == [value for _, value in program.ask("Running now A")]
+    assert [0.0, 0.0, 0.0] == [value for _, value in program.ask("Running now A")]
     assert [0.0, 0.0] == [
         value for title in ("A", "B") for _, value in program.ask(f"Internal errors and failed exports {title}")
     ]
@@ -160,7 +168,9 @@ def test_totals_are_those_of_the_program(program: Program) -> None:
 @needs_prometheus
 def test_panels_tell_calls_errors_and_stages_apart(program: Program) -> None:
     """By name, by class, and by stage, whose time per call is of the order that it was."""
-    assert {"predict", "stream"} == {labels["holter_call_name"] for labels, _ in program.ask("Calls a second A")}
+    assert {"predict", "stream", "tokens"} == {
+        labels["holter_call_name"] for labels, _ in program.ask("Calls a second A")
+    }
     ((labels, _),) = program.ask("Errors by type, a second A")
     assert labels == {"holter_call_name": "predict", "error_type": "ValueError"}
     ((labels, seconds),) = program.ask("Where the time of a call goes A")
@@ -168,6 +178,14 @@ def test_panels_tell_calls_errors_and_stages_apart(program: Program) -> None:
     shares = {labels["holter_call_name"]: value for labels, value in program.ask("Share of calls that fail A")}
     assert shares["stream"] == 0
     assert 0 < shares["predict"] <= 1
+
+
+@needs_prometheus
+def test_panels_tell_tokens_by_call_and_model(program: Program) -> None:
+    """Two tokens out for three in, all of them good."""
+    by = {"holter_call_name": "tokens", "gen_ai_request_model": "tiny"}
+    assert [by, by] == [labels for end in "AB" for labels, _ in program.ask(f"Tokens a second {end}")]
+    assert [({"holter_call_name": "tokens"}, 1.0)] == program.ask("Goodput A")
 
 
 @needs_prometheus

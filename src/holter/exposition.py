@@ -48,8 +48,8 @@ class SnapshotCollector:
     """
     Yields the newest snapshot of *source* as metric families; for a registry of prometheus_client.
 
-    Counters and the counts of buckets never fall while the process lives. Costs about 15 us a series, 60 us
-    a histogram. Thread-safe; a forked child begins anew.
+    Counters and the counts of buckets never fall while the process lives. Costs about 1 us a series, 35 us
+    a histogram; prometheus_client takes 70 us more to write one down. Thread-safe; a forked child begins anew.
     """
 
     def __init__(self, source: Source, buckets: Wanted = None) -> None:
@@ -221,7 +221,7 @@ def _info(process: Process) -> Metric:
 
 
 def _alerts(alerts: Iterable[Alert]) -> Metric:
-    """Return at most 100 alerts, those that fire and the newest first: 1 while one fires, 0 once it has resolved."""
+    """Return the alerts as a gauge: at most 100, those that fire first, then the newest."""
     metric = Metric(ALERTS_FIRING, "Alerts of holter's own checks: 1 is firing, 0 has resolved.", "gauge")
     states: dict[tuple[tuple[str, str], ...], int] = {}
     for alert in sorted(alerts, key=lambda alert: (alert.state != "firing", -alert.since_ns)):
