@@ -12,7 +12,10 @@ ATTRIBUTES = ("_NAME", "_OUTCOME", "_RANK", "_PHASE", "_PREFIX", "_TYPE")
 METRICS = [
     value
     for key, value in [*vars(names).items(), *vars(genai).items()]
-    if key.isupper() and value.startswith(("holter.", "gen_ai.")) and not key.endswith(ATTRIBUTES)
+    if key.isupper()
+    and isinstance(value, str)
+    and value.startswith(("holter.", "gen_ai."))
+    and not key.endswith(ATTRIBUTES)
 ]
 
 
