@@ -12,6 +12,7 @@ from typing import Final, Literal
 Role = Literal["verdict", "alert", "detail", "heading", "header", "row", "note", "blank"]
 Line = tuple[Role, str]
 
+HEIGHT: Final = 40
 WIDTH: Final = 80
 NO_BREAK: Final = "\xa0"
 """Stands for a blank at which no line is broken."""
