@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holter.names import CALL_NAME, CALL_OUTCOME, ERROR_TYPE, ERROR_TYPE_OTHER, OVERFLOW
-from holter.series import ERROR_TYPES_PER_SERIES, SERIES_PER_METRIC, SERIES_PER_PROCESS, SeriesTable
+from holter.series import ERROR_TYPES_PER_SERIES, SERIES_PER_METRIC, SERIES_PER_PROCESS, SERIES_PER_SCOPE, SeriesTable
 from interruptions import interrupted_by, needs_timer
 
 ATTRIBUTES = st.dictionaries(st.sampled_from("abc"), st.sampled_from(["x", "y", 1, 1.0, True, 0, False]), max_size=3)
@@ -92,15 +92,22 @@ def test_a_metric_is_bounded_and_its_overflow_is_there_from_the_start() -> None:
     assert 1 < intern(table, name="app.other", n=1)
 
 
-def test_a_process_is_bounded() -> None:
+def test_a_monitor_and_a_process_are_bounded() -> None:
     """Beyond 10,000 series each metric has but its overflow series, and those of metrics yet to come."""
     table = SeriesTable()
     for metric in range(8):
         for number in range(SERIES_PER_METRIC):
             intern(table, name=f"app.m{metric}", n=number)
-    assert SERIES_PER_PROCESS <= len(table) <= SERIES_PER_PROCESS + 8
+    assert SERIES_PER_SCOPE <= len(table) <= SERIES_PER_SCOPE + 8
     assert table.is_overflow(intern(table, name="app.late", n=1))
     assert not table.is_overflow(intern(table, name="app.m0", n=5))
+    # What one monitor fills is not another one's; all together have ten times as much.
+    for scope in range(2, 13):
+        for number in range(SERIES_PER_SCOPE):
+            table.intern(scope, f"app.m{number % 8}", "1", "counter", {"n": number})
+    assert SERIES_PER_PROCESS <= len(table) <= SERIES_PER_PROCESS + 8 * 12
+    assert table.is_overflow(table.intern(12, "app.m0", "1", "counter", {"n": -1}))
+    assert not table.is_overflow(table.intern(3, "app.m0", "1", "counter", {"n": 8}))
 
 
 def test_a_family_beyond_the_bound_has_an_overflow_of_its_own() -> None:
@@ -161,7 +168,7 @@ def test_threads_agree_on_ids() -> None:
 @needs_timer
 def test_a_signal_handler_may_add_what_it_interrupts() -> None:
     """A handler that asks for the same series in the middle of the adding gets the one id there is."""
-    table, current = SeriesTable(per_metric=10**6, per_process=10**6), [0]
+    table, current = SeriesTable(per_metric=10**6, per_scope=10**6), [0]
     asked: dict[int, set[int]] = {}
 
     def ask() -> None:

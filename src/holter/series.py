@@ -12,7 +12,8 @@ from holter.metric import Attributes, Kind, Series
 from holter.names import ERROR_TYPE, ERROR_TYPE_OTHER, OVERFLOW
 
 SERIES_PER_METRIC: Final = 2_000
-SERIES_PER_PROCESS: Final = 10_000
+SERIES_PER_SCOPE: Final = 10_000
+SERIES_PER_PROCESS: Final = 100_000
 ERROR_TYPES_PER_SERIES: Final = 20
 
 
@@ -28,24 +29,25 @@ class SeriesTable:
     """
     Every series of a process, by id.
 
-    A metric has at most *per_metric* series and the table about *per_process*; what comes beyond
-    is counted in an overflow series (``otel.metric.overflow``), which a metric, and a family of
+    A metric has at most *per_metric* series, a scope *per_scope* and the table 100,000; what comes
+    beyond is counted in an overflow series (``otel.metric.overflow``), which a metric, and a family of
     parts, has from the start. Threads that add series at the same moment may exceed a bound by
     one each. Nothing here locks, so that a signal handler may interrupt any line and add a
     series of its own: each step that others see is one operation on a dict.
     """
 
-    def __init__(self, per_metric: int = SERIES_PER_METRIC, per_process: int = SERIES_PER_PROCESS) -> None:
+    def __init__(self, per_metric: int = SERIES_PER_METRIC, per_scope: int = SERIES_PER_SCOPE) -> None:
         self.entries: dict[int, Entry] = {}
         self._by_key: dict[object, int] = {}
         self._of_metric: dict[tuple[int, str], list[int]] = {}
+        self._of_scope: dict[int, list[int]] = {}
         self._error_types: dict[int, list[str]] = {}
         self._overflows: dict[int, int] = {}
         self._ids = count(1)
         self._newest = 0
         self.added: Callable[[Mapping[int, Entry]], None] | None = None
         """Told of each new series, in the thread that made it."""
-        self._per_metric, self._per_process = per_metric, per_process
+        self._per_metric, self._per_scope = per_metric, per_scope
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -128,7 +130,11 @@ class SeriesTable:
 
     def _is_full(self, scope: int, name: str) -> bool:
         # Absent where an interruption was quicker than the thread that adds the first one.
-        return len(self._of_metric.get((scope, name), ())) >= self._per_metric or len(self.entries) >= self._per_process
+        return (
+            len(self._of_metric.get((scope, name), ())) >= self._per_metric
+            or len(self._of_scope.get(scope, ())) >= self._per_scope
+            or len(self.entries) >= SERIES_PER_PROCESS
+        )
 
     def _add_part(self, of: int, attributes: Attributes) -> int:
         base, scope, factor = self.entries[of]
@@ -146,6 +152,7 @@ class SeriesTable:
             known = self._by_key.setdefault(key, number)
             if known == number:
                 self._of_metric.setdefault((entry.scope, series.name), []).append(number)
+                self._of_scope.setdefault(entry.scope, []).append(number)
                 if self.added is not None:
                     self.added({number: self.entries[number]})
             else:
