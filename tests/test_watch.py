@@ -195,7 +195,7 @@ def test_marks_on_a_function_stay_on_it(monitor: Monitor) -> None:
 
     @monitor.watch
     @functools.cache
-    def cached(x: int) -> object:  # noqa: ARG001 - the key of the cache
+    def cached(x: int) -> object:
         return object()
 
     def marked() -> None:

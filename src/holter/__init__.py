@@ -49,11 +49,13 @@ if typing.TYPE_CHECKING:
         Statistics,
     )
     from holter.monitor import Monitor
+    from holter.probes.requests import ASGI
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.host import HostSampler
     from holter.samplers.process import ProcessSampler
 
 __all__ = [
+    "ASGI",
     "Alert",
     "CSVFile",
     "Check",
@@ -103,6 +105,7 @@ __all__ = [
 # What recording does not need is imported when it is first asked for: a program that only watches
 # pays for watching.
 _LATER = {
+    "ASGI": "probes.requests",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "HostSampler": "samplers.host",

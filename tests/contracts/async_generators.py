@@ -1,7 +1,7 @@
 """What users do with async generators: each story is told twice, bare and watched, and must read the same."""
 
 # What the stories do is what users do, in their words: they raise and catch anything, and take what they do not use.
-# ruff: noqa: ARG001, ARG005, BLE001, FBT001, PERF401, PLW0108
+# ruff: noqa: ARG005, BLE001, FBT001, PERF401, PLW0108
 
 from __future__ import annotations
 

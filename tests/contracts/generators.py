@@ -1,7 +1,7 @@
 """What users do with generators: each story is told twice, bare and watched, and must read the same."""
 
 # What the stories do is what users do, in their words: they raise and catch anything, and take what they do not use.
-# ruff: noqa: ARG001, B904, BLE001, PERF401, PLW0108, TRY301
+# ruff: noqa: B904, BLE001, PERF401, PLW0108, TRY301
 
 from __future__ import annotations
 
