@@ -8,7 +8,7 @@ from holter.distribution import NO_BUCKETS, Buckets, Histogram
 
 
 def within(histogram: Histogram, most_buckets: int) -> Histogram:
-    """Return the same values in at most *most_buckets* (2 or more) a sign, at the finest scale that allows it."""
+    """Return the same values in at most *most_buckets* (4 or more) a sign, at the finest scale that allows it."""
     while max(histogram.positive.size, histogram.negative.size) > most_buckets:
         histogram = histogram.downscale(histogram.scale - 1)
     return histogram
