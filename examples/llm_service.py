@@ -74,6 +74,8 @@ async def generate(prompt: list[int], tokens: int) -> AsyncIterator[int]:
             **options,
         )
     )
+    # Also where it fails before it has said that it is over.
+    running.add_done_callback(lambda _: streamer.queue.put_nowait(None))
     try:
         while (token := await streamer.queue.get()) is not None:
             yield token

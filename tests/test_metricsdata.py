@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.resources import Resource
 
 from holter.classicbuckets import OTHERS, Choice
-from holter.distribution import Histogram
+from holter.distribution import NO_BUCKETS, Buckets, Histogram
 from holter.metricsdata import MOST_BUCKETS, MetricsBuilder
 from holter.model import Reading
 from holter.names import CALL_DURATION
@@ -87,35 +87,65 @@ def test_delta_figures_are_those_since_the_last_time() -> None:
     assert {"app.depth"} == metrics(builder, world.snapshot()).keys()
 
 
-@given(turns=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 500)), min_size=1, max_size=6), delta=st.booleans())
-def test_lost_records_are_distributed_as_those_that_were_read(turns: list[tuple[int, int]], *, delta: bool) -> None:
-    """The buckets always hold as many values as were counted, and no bucket of a cumulative one ever shrinks."""
+@given(
+    turns=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 500), st.integers(0, 20)), min_size=1, max_size=6),
+    delta=st.booleans(),
+)
+def test_lost_and_late_records_are_counted_once(turns: list[tuple[int, int, int]], *, delta: bool) -> None:
+    """What is lost is spread as what was read, what is late comes later; counts are exact, and no bucket shrinks."""
     world, builder = World(), MetricsBuilder("delta" if delta else "cumulative")
     series = world.one("app.size", unit="By")
-    random, earlier = np.random.default_rng(0), Histogram()
-    for read, lost in turns:
-        values = random.lognormal(0.0, 0.1, read)
-        if read:
-            world.values(series, values)
-        if lost:
-            world._take(series, Reading(count=lost, sum=float(lost)))
-        snapshot = world.snapshot()
-        counted = (snapshot.interval if delta else snapshot.total).get(series)
-        if counted is None:
-            continue
-        (point,) = metrics(builder, snapshot)["app.size"].data_points
-        inside = point.zero_count + sum(point.positive.bucket_counts) + sum(point.negative.bucket_counts)
-        assert (counted.count, pytest.approx(counted.sum)) == (point.count, point.sum)
-        assert counted.count == inside
-        if not delta:
-            later = builder._completed(series, counted, snapshot.interval.get(series, Reading()), counted)
-            coarse = min(later.scale, earlier.scale)
-            before = dict(
-                enumerate(earlier.downscale(coarse).positive.counts, earlier.downscale(coarse).positive.offset)
-            )
-            after = dict(enumerate(later.downscale(coarse).positive.counts, later.downscale(coarse).positive.offset))
-            assert all(after.get(place, 0) >= count for place, count in before.items())
-            earlier = later
+    random, earlier, lost_so_far, sent = np.random.default_rng(0), Histogram(), 0, 0
+    late = np.zeros(0)
+    for read, lost, unread in [*turns, (0, 0, 0)]:
+        values = np.concatenate([late, random.lognormal(0.0, 0.1, read)])
+        late = random.lognormal(3.0, 0.1, unread)
+        if len(values):
+            world._take(series, Reading(read, sum=float(read), last=1.0, histogram=Histogram.of(values)))
+        if lost + unread:
+            world._take(series, Reading(count=lost + unread, sum=float(lost + unread)))
+        lost_so_far += lost
+        snapshot = world.snapshot(lost=lost_so_far)
+        found = metrics(builder, snapshot).get("app.size")
+        builder.sent()
+        for point in found.data_points if found else ():
+            inside = point.zero_count + sum(point.positive.bucket_counts) + sum(point.negative.bucket_counts)
+            assert inside == point.count
+            sent = sent + point.count if delta else point.count
+            if not delta:
+                shown = Histogram(point.scale, positive=_side(point.positive))
+                earlier = earlier.downscale(min(earlier.scale, shown.scale))
+                after = {
+                    edges: count
+                    for *edges_, count in shown.downscale(earlier.scale).buckets()
+                    for edges in [tuple(edges_)]
+                }
+                assert all(after.get((low, high), 0) >= count for low, high, count in earlier.buckets())
+                earlier = shown
+        counted = snapshot.total[series].count if series in snapshot.total else 0
+        assert counted - unread <= sent <= counted
+    assert counted == sent
+
+
+def _side(buckets: Any) -> Buckets:
+    counts = np.array(buckets.bucket_counts, dtype=np.int64)
+    return Buckets(buckets.offset, counts.tobytes()) if counts.any() else NO_BUCKETS
+
+
+def test_what_did_not_arrive_is_part_of_the_next_one() -> None:
+    """Also of a series that has lost records."""
+    world, builder = World(), MetricsBuilder("delta")
+    series = world.one("app.size", unit="By")
+
+    def turn(read: int, lost: int) -> Any:
+        world._take(series, Reading(read + lost, last=1.0, histogram=Histogram.of([1.0] * read)))
+        return world.snapshot(lost=lost)
+
+    first = turn(10, 5)
+    metrics(builder, first)
+    both = first.then(turn(3, 5))
+    (point,) = metrics(builder, both)["app.size"].data_points
+    assert 23 == point.count
 
 
 def test_another_process_begins_anew() -> None:

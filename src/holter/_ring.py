@@ -197,7 +197,8 @@ def _writer(ring: Ring) -> Callable[..., None]:
         floats[at + 2] = value
         words[at + 3] = (units | call_id) << 32 | series
         words[at] = n << 8 | outcome << 2 | 2
-        words[HEAD_WORD] = n
+        if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
+            words[HEAD_WORD] = n
 
     return write
 
@@ -229,7 +230,8 @@ def _putter(ring: Ring) -> Callable[[int, int, float], None]:
         floats[at + 2] = value
         words[at + 3] = series
         words[at] = n << 8 | 2
-        words[HEAD_WORD] = n
+        if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
+            words[HEAD_WORD] = n
 
     return put
 
@@ -258,7 +260,8 @@ def _leaver(ring: Ring) -> Callable[[Call, int, int], None]:
         floats[at + 2] = duration
         words[at + 3] = units << 32 | series
         words[at] = n << 8 | 2
-        words[HEAD_WORD] = n
+        if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
+            words[HEAD_WORD] = n
         words[slot] = 0
         call[0] = 0
         current[0] = outer

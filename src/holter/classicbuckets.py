@@ -111,11 +111,13 @@ class Tally:
     def _rebind(self, bounds: Bounds, held: Floats) -> None:
         """Go on with other *bounds*: those known keep their counts, a new one takes what was missing below it."""
         shown = dict(zip(self._bounds, self._shown.tolist(), strict=True))
+        before = dict(zip(self._bounds, self._held.tolist(), strict=True))
         missing = np.concatenate(([0.0], self._missing))
         places = np.searchsorted(np.array(self._bounds), np.array(bounds), side="right")
         self._missing = missing[places]
         self._shown = np.array([shown.get(bound, 0.0) for bound in bounds])
-        self._bounds, self._held = bounds, np.minimum(held, self._size)
+        most = zip(bounds, np.minimum(held, self._size).tolist(), strict=True)
+        self._bounds, self._held = bounds, np.array([before.get(bound, count) for bound, count in most])
 
 
 def cumulative(bounds: Bounds, histogram: Histogram) -> Integers:

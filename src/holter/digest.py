@@ -81,7 +81,7 @@ class Model:
     """
     The requests of one call to one language model, by the model's name, or the call's where that is not known.
 
-    ``goodput`` is the share of the call's last requests that met all targets, None without any.
+    ``goodput`` is the share of the call's requests of the last minute that met all targets, None without any.
     """
 
     name: str

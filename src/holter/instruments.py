@@ -96,8 +96,8 @@ class Instruments:
 
         All that tells the watched one from *target*: the callable in C is no function for
         ``inspect.isfunction``; other tracebacks, and attributes such as ``gi_frame``, show a frame
-        of holter; recursion has less depth; a coroutine function refuses wrong arguments when it is
-        awaited, and a coroutine that catches GeneratorExit is closed all the same; a stream that
+        of holter; recursion has less depth; without C a coroutine function refuses wrong arguments when
+        it is awaited, and a coroutine that catches GeneratorExit is closed all the same; a stream that
         yields once more while it is garbage-collected is closed twice; a partial or a callable
         instance becomes a function. ``torch.compile`` and its like compile the bare function.
 
@@ -187,8 +187,10 @@ class Instruments:
 
         *targets* are seconds for ``duration``, ``time_to_first_token`` and
         ``time_per_output_token``. With them, ``holter.llm.goodput`` is the share of the requests of
-        each interval that ended well within all of them; requests that the client gave up are in
-        neither part. Costs some 10 µs a request, and 1 µs a token.
+        the last minute that ended well within all of them, 1 after a minute without any. A request
+        that was given up or cancelled counts, as a bad one, if it was late by then; expected errors
+        do not count. *attributes* are part of all series. Costs some 10 µs a request, and 1 µs a
+        token. What `watch` has watched already is refused: this watches too.
 
         >>> import holter
         >>> @holter.llm(model="tiny", usage=lambda answer: (3, len(answer)), targets={"duration": 2.0})
@@ -214,8 +216,8 @@ class Instruments:
 
         from holter.probes.llm import LLMCalls  # noqa: PLC0415 - a service without such a model need not load it
 
-        def calls(told: str, errors: ExceptionTypes) -> LLMCalls:
-            return LLMCalls(self._scope, told, **options, expected=errors)
+        def calls(told: str, errors: ExceptionTypes, given: Attributes) -> LLMCalls:
+            return LLMCalls(self._scope, told, **options, expected=errors, attributes=given)
 
         return watch(self._scope, target, name=name, attributes=attributes, expected=expected, llm=calls)
 

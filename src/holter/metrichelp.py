@@ -26,7 +26,7 @@ _HELP: Final = {
     names.REQUEST_RECEIVE_TIME: "How long clients took to send what they ask.",
     names.REQUEST_HANDLE_TIME: "The application's own share of the time of requests.",
     names.REQUEST_SEND_TIME: "How long clients took to take the answer.",
-    names.LLM_GOODPUT: "The share of requests to a language model that met all targets.",
+    names.LLM_GOODPUT: "The share of the requests to a language model in the last minute that met all targets.",
     names.LLM_OUTPUT_RATE: "Output tokens of a request to a language model over its duration.",
     genai.REQUEST_DURATION: f"How long a request to a language model took, without a slow client, {_OUTCOMES}.",
     genai.TIME_TO_FIRST_TOKEN: "From the start of a stream of tokens to its first one.",

@@ -54,23 +54,27 @@ class MetricsBuilder:
     Makes the MetricsData of snapshots, one after the other.
 
     A histogram is exponential, with at most 160 buckets a sign, or has the bounds that *choice* says.
-    Its count and sum are exact; where records were lost, the values that nobody read are
-    distributed as those of their interval that were. Keeps these additions, and nothing else: some
-    KiB a series that has lost records. Not thread-safe.
+    What is counted and has not been read yet is part of the next ones. Where records were lost, the
+    values that nobody read are distributed as those of their interval that were: from then on the
+    histogram of that series is kept here, so that nothing is counted twice and no bucket shrinks.
+    Not thread-safe.
     """
 
     def __init__(self, temporality: Temporality, choice: Choice | None = None) -> None:
         self.temporality, self._choice = temporality, choice
-        self._added: dict[int, Histogram] = {}
         self._process: Process | None = None
-        self._began_ns = 0
+        self._began_ns = self._lost = 0
+        # Of series that have lost records: what was sent, and what is being sent.
+        self._shown: dict[int, Histogram] = {}
+        self._pending: tuple[int, dict[int, Histogram]] = 0, {}
 
     def build(self, snapshot: Snapshot, resource: Resource) -> MetricsData:
         """Return all series of *snapshot*; with delta temporality, of counters and histograms, those that moved."""
         if snapshot.process != self._process:
-            self._process, self._added = snapshot.process, {}
+            self._process, self._shown, self._lost = snapshot.process, {}, 0
             # Once: a clock that is set later must not look like a restart.
             self._began_ns = snapshot.time_ns - max(0, snapshot.monotonic_ns - snapshot.process.started_ns)
+        self._pending = snapshot.lost, {}
         points: dict[_Key, list[Any]] = {}
         firsts: dict[_Key, Series] = {}
         for series in snapshot.series.values():
@@ -81,6 +85,11 @@ class MetricsBuilder:
         metrics = [self._metric(firsts[key], found) for key, found in points.items()]
         scope = ScopeMetrics(scope=_SCOPE, metrics=metrics, schema_url="")
         return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
+
+    def sent(self) -> None:
+        """Note that what was built last has arrived; else the next one holds it too."""
+        self._lost, pending = self._pending
+        self._shown |= pending
 
     def _point(self, series: Series, snapshot: Snapshot) -> Any:
         total, interval = snapshot.total.get(series.id), snapshot.interval.get(series.id)
@@ -95,27 +104,34 @@ class MetricsBuilder:
             "time_unix_nano": snapshot.time_ns,
         }
         if series.kind == "histogram":
-            whole = self._completed(series.id, reading, interval or Reading(), total or Reading())
+            whole = self._whole(series.id, interval or Reading(), total or Reading())
             if self._choice is None:
                 return _exponential(reading, within(whole, MOST_BUCKETS), common)
             return _explicit(reading, whole, self._choice.bounds(series.name, series.unit, [whole]), common)
         value = reading.last if is_level else reading.sum
         return NumberDataPoint(value=float(value), **common) if value is not None and math.isfinite(value) else None
 
-    def _completed(self, series: int, reading: Reading, interval: Reading, total: Reading) -> Histogram:
-        """Return the histogram of *reading* with as many values as were counted."""
-        held, missing = _held(reading), _missing(reading)
-        if missing <= 0:
-            return held
-        samples = (_held(interval), _held(total), Histogram.of([total.sum / total.count]))
-        sample = next((one for one in samples if one.count), held)
-        if self.temporality == "delta":
-            return held.merge(spread(sample, missing))
-        # What was added once stays where it is: no bucket of a cumulative histogram may shrink.
-        added = self._added.get(series, Histogram())
-        if missing > added.count:
-            added = self._added[series] = added.merge(spread(sample, missing - added.count))
-        return held.merge(added)
+    def _whole(self, series: int, interval: Reading, total: Reading) -> Histogram:
+        """Return the histogram to send."""
+        fresh, held, shown = _held(interval), _held(total), self._shown.get(series)
+        counted = total.count - held.nonfinite
+        has_lost = self._pending[0] > self._lost
+        if shown is None:
+            missing = counted - held.count
+            if missing <= 0 or not has_lost:
+                return fresh if self.temporality == "delta" else held
+            before, more = held, spread(_sample(fresh, held, total), missing)
+            added = fresh.merge(more)
+        else:
+            before = shown
+            room = max(0, counted - shown.count)
+            number = room if has_lost else min(room, fresh.count)
+            if number <= fresh.count:
+                added = more = spread(fresh, number) if number < fresh.count else fresh
+            else:
+                added = more = fresh.merge(spread(_sample(fresh, held, total), number - fresh.count))
+        after = self._pending[1][series] = before.merge(more)
+        return added if self.temporality == "delta" else after
 
     def _metric(self, series: Series, points: list[Any]) -> Metric:
         temporality = _TEMPORALITIES[self.temporality]
@@ -136,10 +152,9 @@ def _held(reading: Reading) -> Histogram:
     return reading.histogram if isinstance(reading.histogram, Histogram) else Histogram()
 
 
-def _missing(reading: Reading) -> int:
-    """Return how many finite values were counted and not read."""
-    held = _held(reading)
-    return reading.count - held.count - held.nonfinite
+def _sample(fresh: Histogram, held: Histogram, total: Reading) -> Histogram:
+    """Return what lost values are distributed as: those of the interval, else all, else their mean."""
+    return next((one for one in (fresh, held) if one.count), None) or Histogram.of([total.sum / total.count])
 
 
 def _attributes(series: Series) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Notices:
                     words.clean(what),
                 )
         for alert in alerts:
-            level = _LEVELS[alert.severity] if alert.state == "firing" else logging.INFO
+            level = _LEVELS.get(alert.severity, logging.WARNING) if alert.state == "firing" else logging.INFO
             self._logger.log(level, "holter: %s: %s", alert.state, words.clean(alert.message, 500))
 
     def close(self, timeout: float) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from holter.arguments import positive_seconds
 from holter.errors import ConfigurationError
@@ -81,7 +82,7 @@ def checked(
         ConfigurationError: an argument cannot work.
     """
     if name is None:
-        name = os.environ.get("OTEL_SERVICE_NAME") or "unknown_service"
+        name = os.environ.get("OTEL_SERVICE_NAME") or _named_by_resource() or "unknown_service"
     if version is not None and not isinstance(version, str):
         raise ConfigurationError(f"expected version as a str such as 'v7', got {version!r:.60}")
     if on_alert is not None and not callable(on_alert):
@@ -117,3 +118,9 @@ def _plug_ins(what: str, given: Any, protocol: type, example: str) -> tuple[Any,
             got = f"the class {one.__name__}: call it" if isinstance(one, type) else type(one).__name__
             raise ConfigurationError(f"expected {what} such as {example}, got {got}")
     return plug_ins
+
+
+def _named_by_resource() -> str:
+    """Return the service's name in OTEL_RESOURCE_ATTRIBUTES, "" if there is none."""
+    pairs = (pair.partition("=") for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    return next((unquote(value.strip()) for key, _, value in pairs if key.strip() == "service.name"), "")

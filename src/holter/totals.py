@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -186,9 +186,10 @@ def _models(totals: _Totals) -> tuple[Model, ...]:
     )
     outcomes = totals.grouped(genai.REQUEST_DURATION, *kind, names.CALL_OUTCOME)
     goodput = totals.grouped(names.LLM_GOODPUT, names.CALL_NAME)
+    alone = Counter(model for _, model in requests)
     models = [
         Model(
-            name=key[1] or key[0],
+            name=(key[1] if alone[key[1]] == 1 else f"{key[1]} ({key[0]})") if key[1] else key[0],
             requests=_spread(reading),
             errors=sum(outcomes[(*key, label)].count for label in FAILED if (*key, label) in outcomes),
             first_token=_spread(first.get(key, _NOTHING)),

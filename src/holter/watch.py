@@ -34,7 +34,7 @@ def watch(
     attributes: Attributes | None = None,
     expected: type[BaseException] | ExceptionTypes = (),
     native: bool = True,
-    llm: Callable[[str, ExceptionTypes], LLMCalls] | None = None,
+    llm: Callable[[str, ExceptionTypes, Attributes], LLMCalls] | None = None,
 ) -> Any:
     """
     Return *target* with its calls recorded in *scope*, of the same kind and with the same signature.
@@ -50,15 +50,21 @@ def watch(
         return _watch_held(scope, target, **options, llm=llm)
     _refuse_what_cannot_be_called(target)
     told = _name_of(target) if name is None else name
-    if getattr(target, "__holter_call__", None) == told and getattr(target, "__holter_scope__", None) == scope.number:
+    watched_as = getattr(target, "__holter_call__", None)
+    if llm is not None and watched_as is not None and not getattr(target, "__holter_llm__", False):
+        raise ConfigurationError(
+            f"expected a function that is not watched yet, got {watched_as}: llm watches too, take @watch away"
+        )
+    if watched_as == told and getattr(target, "__holter_scope__", None) == scope.number:
         return target
     told, expected = checked_name(told), _checked_expected(expected)
-    calls = None if llm is None else llm(told, expected)
+    attributes = checked_attributes(attributes)
+    calls = None if llm is None else llm(told, expected, attributes)
     probe = CallProbe(
         scope,
         told,
         units=_checked_units(units),
-        attributes=checked_attributes(attributes),
+        attributes=attributes,
         expected=expected,
         # torch.compile takes no other callable than a function as the forward of a module.
         native=native and getattr(target, "__name__", "") != "forward",
@@ -70,6 +76,8 @@ def watch(
         # What others have noted on the function (a route, a marker, the handles of a cache) stays on it.
         watched.__dict__.update({key: getattr(target, key) for key in dir(target) if not hasattr(watched, key)})
     watched.__holter_call__, watched.__holter_scope__ = told, scope.number
+    if calls is not None:
+        watched.__holter_llm__ = True
     return watched
 
 
@@ -115,6 +123,11 @@ def _refuse_what_cannot_be_called(target: Any) -> None:
         raise ConfigurationError(
             f"expected a function or method, got a {kind.__name__}; watch what runs it: "
             "module.forward = holter.watch(module.forward), or the function that calls the module"
+        )
+    if getattr(getattr(target, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
+        raise ConfigurationError(
+            "expected a coroutine function by `async def`, got a generator function by types.coroutine; "
+            "watch what awaits it"
         )
     if not callable(target):
         raise ConfigurationError(f"expected something to call, got {kind.__name__}; give watch a function or method")

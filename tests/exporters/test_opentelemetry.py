@@ -6,6 +6,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_the_environment_and_the_user_say_where_from() -> None:
     given = Resource({"service.namespace": "shop", "host.name": "mine"})
     built = OpenTelemetry(exporter, resource=given)
     before = os.environ.get("OTEL_RESOURCE_ATTRIBUTES")
-    os.environ["OTEL_RESOURCE_ATTRIBUTES"] = "service.version=v0,cloud.region=eu"
+    os.environ["OTEL_RESOURCE_ATTRIBUTES"] = "service.version=v0,cloud.region=eu,service.instance.id=pod-1"
     try:
         built.export(busy_story().snapshot(), [])
     finally:
@@ -241,6 +242,7 @@ def test_the_environment_and_the_user_say_where_from() -> None:
         "service.name": "sentiment",
         "service.version": "v7",
         "service.namespace": "shop",
+        "service.instance.id": "pod-1",
         "host.name": "mine",
         "cloud.region": "eu",
         "deployment.environment.name": "test",
@@ -275,6 +277,18 @@ def test_a_failed_export_is_an_error_and_its_alerts_are_not_logged() -> None:
     (logged,) = LOGGED.get_finished_logs()
     record = logged.log_record
     assert ("ERROR", "firing") == (record.severity_text, (record.attributes or {})["holter.alert.state"])
+
+
+def test_an_alert_that_cannot_be_logged_has_no_figures_sent_again(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once; a severity that is none is a warning."""
+    exporter = Kept()
+    built = OpenTelemetry(exporter)
+    odd = replace(alert(), severity="fatal")
+    broken = replace(alert(), evidence=3)
+    for _ in range(2):
+        built.export(busy_story().snapshot(), [broken, odd])
+    assert ["WARN"] * 2 == [one.log_record.severity_text for one in LOGGED.get_finished_logs()]
+    assert 1 == caplog.text.count("the log of alerts at OpenTelemetry failed")
 
 
 def test_it_is_shut_down_once_and_says_so() -> None:

@@ -241,7 +241,7 @@ def test_failures_are_told_by_type_and_raised_as_they_were(monitor: Monitor, tim
 
 
 def test_goodput_is_the_share_that_met_all_targets(monitor: Monitor, time: Time) -> None:
-    """Of each interval anew; without requests that of before; failures are not good."""
+    """Of the last minute, however often it is read; 1 where that had none; failures are not good."""
 
     @monitor.llm(targets={"duration": 2.0, "time_to_first_token": 0.5, "time_per_output_token": 0.1})
     def stream(first: float, pace: float, count: int = 5) -> Iterator[str]:
@@ -259,11 +259,89 @@ def test_goodput_is_the_share_that_met_all_targets(monitor: Monitor, time: Time)
     list(stream(0.5, 0.1, 50))
     assert 0.25 == goodput(monitor)
     assert 0.25 == goodput(monitor)
+    time.spend(61.0)
+    assert 1.0 == goodput(monitor)
     list(stream(0.1, 0.01))
     assert 1.0 == goodput(monitor)
     with pytest.raises(ValueError, match="too many"):
         list(stream(0.1, 0.0, 101))
-    assert 0.0 == goodput(monitor)
+    assert 0.5 == goodput(monitor)
+
+
+def test_what_is_given_up_is_bad_if_it_was_late(monitor: Monitor, time: Time) -> None:
+    """A time limit of one's own hides no slow request; a client that goes early says nothing."""
+
+    @monitor.llm(targets={"duration": 1.0})
+    async def ask(seconds: float) -> None:
+        time.spend(seconds)
+        raise asyncio.CancelledError
+
+    for seconds, expected in ((0.5, None), (2.0, 0.0)):
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(ask(seconds))
+        assert expected == goodput(monitor) or (expected is None and goodput(monitor) is None)
+
+
+def test_functions_of_one_name_share_their_goodput(monitor: Monitor, time: Time) -> None:
+    """As they share all other figures."""
+    bad, good = (
+        monitor.llm(lambda: time.spend(2.0), name="ask", model="big", targets={"duration": one}) for one in (1, 5)
+    )
+    bad()
+    good()
+    assert 0.5 == goodput(monitor)
+
+
+def test_a_forked_child_judges_its_own_requests() -> None:
+    """What its parent has asked is its parent's."""
+    told = succeed(
+        """
+        import json, os
+        import holter
+
+        @holter.llm(targets={"duration": 100.0})
+        def ask(fails):
+            if fails:
+                raise ValueError
+
+        for _ in range(10):
+            try:
+                ask(True)
+            except ValueError:
+                pass
+        read, write = os.pipe()
+        if os.fork() == 0:
+            ask(False)
+            with holter.start("child", samplers=[], recording=False) as monitor:
+                share = monitor.snapshot().find("holter.llm.goodput").total.last
+            os.write(write, json.dumps(share).encode())
+            os._exit(0)
+        os.wait()
+        print(os.read(read, 100).decode())
+        """
+    )
+    assert 1.0 == told
+
+
+def test_attributes_are_part_of_all_figures(monitor: Monitor) -> None:
+    """Of the conventions' too."""
+    monitor.llm(lambda: None, name="ask", attributes={"tenant": "a"})()
+    assert 1 == values(monitor.snapshot(), genai.REQUEST_DURATION, tenant="a")[0]
+
+
+def test_what_is_watched_already_is_refused(monitor: Monitor) -> None:
+    """It would be watched twice; what `llm` has made is returned as it is."""
+    watched = monitor.watch(lambda: None, name="ask")
+    with pytest.raises(ConfigurationError, match="take @watch away"):
+        monitor.llm(watched)
+    asked = monitor.llm(lambda: None, name="other")
+    assert asked is monitor.llm(asked, name="other")
+
+
+def test_tokens_that_are_none_are_none(monitor: Monitor) -> None:
+    """An answer of 0 tokens is not one of as many as it has chunks."""
+    list(monitor.llm(lambda: (yield from [1, 2]), usage=lambda _: {"prompt_tokens": 5, "completion_tokens": 0})())
+    assert (5, 0) == tokens(monitor.snapshot())
 
 
 def test_a_plain_answer_has_its_first_token_at_its_end(monitor: Monitor, time: Time) -> None:
@@ -290,6 +368,7 @@ def test_what_usage_tells_wrongly_is_counted_and_harms_nobody(told: object, moni
     assert 3 == ask()
     snapshot = monitor.snapshot()
     assert (1, (0, 0)) == (values(snapshot, names.CALL_DURATION)[0], tokens(snapshot))
+    assert 1 == values(snapshot, genai.REQUEST_DURATION)[0]
 
 
 def test_usage_and_model_that_raise_are_counted(monitor: Monitor) -> None:

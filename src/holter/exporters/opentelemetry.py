@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -10,15 +11,17 @@ from opentelemetry import context
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
 from opentelemetry.sdk.metrics import Counter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from holter.arguments import positive_seconds
 from holter.classicbuckets import Choice
 from holter.errors import ConfigurationError, MissingExtraError
 from holter.figures import plain
+from holter.guard import Guard
 from holter.metricsdata import MetricsBuilder, Temporality
 from holter.model import Alert, Process, Snapshot
 
+_LOGGER: Final = logging.getLogger("holter")
 _DEFAULT_SECONDS: Final = 60.0
 _PROTOCOLS: Final = {"http/protobuf": "http", "grpc": "grpc"}
 _SEVERITIES: Final = {
@@ -50,8 +53,9 @@ class OpenTelemetry:
     OTLP reads from ``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``. With ``"delta"`` what a failed export
     did not carry is part of the next one.
 
-    The resource names service, version, instance, process and host, and what the environment
-    says (``OTEL_RESOURCE_ATTRIBUTES``); attributes of *resource* come before those.
+    The resource names service, version, instance, process and host, and what the environment says
+    (``OTEL_RESOURCE_ATTRIBUTES``), which wins on instance, process and host; attributes of
+    *resource* come before all of these.
 
     Each alert that fires or resolves is a log record of the global logger provider, if there is
     one: the message as its body, the rest as attributes.
@@ -96,6 +100,7 @@ class OpenTelemetry:
         self._name = type(self._exporter).__name__
         self.temporality: Temporality = temporality or _preferred(self._exporter)
         self._buckets = _buckets() if buckets is None else buckets
+        self._guard = Guard(self._warn_once)
         self._builder = MetricsBuilder(self.temporality, _choice(self._buckets))
         self._process: Process | None = None
         self._full = Resource.get_empty()
@@ -127,8 +132,16 @@ class OpenTelemetry:
             context.detach(token)
         if result is not MetricExportResult.SUCCESS:
             raise ConnectionError(f"{self._name} could not send the figures; it logs why")
+        self._builder.sent()
         for alert in alerts:
-            _log(alert, alert.since_ns if alert.state == "firing" else snapshot.time_ns)
+            # The figures have arrived: a trouble here must not have them sent once more.
+            time_ns = alert.since_ns if alert.state == "firing" else snapshot.time_ns
+            self._guard.run("log of alerts", None, _log, alert, time_ns)
+
+    def _warn_once(self, place: str) -> None:
+        if place not in self._guard.told:
+            self._guard.told.add(place)
+            _LOGGER.warning("holter: the %s at OpenTelemetry failed: %s", place, self._guard.first[place])
 
     def _ready(self) -> MetricExporter:
         """Return the exporter; the one for OTLP anew after `close`, and in a child, which leaves its parent's alone."""
@@ -204,7 +217,10 @@ def _resource(process: Process, own: Resource | None) -> Resource:
         "process.pid": process.pid,
         "host.name": process.host,
     }
-    told = {name: value for name, value in plain(facts).items() if value not in (None, "")}
+    environment = OTELResourceDetector().detect().attributes
+    # What was chosen for holter comes before the environment, what it has found by itself after it.
+    found = {"service.instance.id", "process.pid", "host.name"} & environment.keys()
+    told = {name: value for name, value in plain(facts).items() if value not in (None, "") and name not in found}
     full = Resource.create(told)
     return full if own is None else full.merge(own)
 
@@ -220,7 +236,9 @@ def _log(alert: Alert, time_ns: int) -> None:
         "holter.alert.next_step": alert.next_step,
         **{f"holter.alert.evidence.{name}": value for name, value in alert.evidence.items()},
     }
-    severity = SeverityNumber.INFO if alert.state == "resolved" else _SEVERITIES[alert.severity]
+    severity = (
+        SeverityNumber.INFO if alert.state == "resolved" else _SEVERITIES.get(alert.severity, SeverityNumber.WARN)
+    )
     get_logger("holter").emit(
         LogRecord(
             timestamp=time_ns,

@@ -104,6 +104,7 @@ class Prometheus:
         """Give the port back, within *timeout* seconds."""
         if os.getpid() == self._pid and _OWNERS.get(self._server, self) is self:
             self._server.close(timeout)
+            _OWNERS.pop(self._server, None)
 
     def _respond(self, request: Request) -> Answer:
         if request.path != _PATH:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import functools
 from collections.abc import Awaitable, Callable
+from inspect import CO_COROUTINE
 from types import FunctionType
 from typing import Any, TypeAlias, TypeVar
 
@@ -96,7 +97,9 @@ def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Ca
 def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> Callable[..., Awaitable[T]]:
     """Return the coroutine function *function* with each call recorded, from its first step to its end."""
     probe.scope.coroutines.add(probe.root)
-    if NATIVE is not None and probe.native and isinstance(function, FunctionType):
+    # Other functions may be marked as coroutine functions, and do their work before they return what is awaited.
+    is_real = isinstance(function, FunctionType) and bool(function.__code__.co_flags & CO_COROUTINE)
+    if NATIVE is not None and probe.native and is_real:
         return _timed(function, probe, _drive(function, probe))
     begin, end, fail = _coroutine_ends(probe)
 
@@ -120,7 +123,7 @@ def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> 
     return watched
 
 
-def _drive(function: FunctionType, probe: CallProbe) -> Callable[[Call], Awaitable[Any]]:
+def _drive(function: Callable[..., Any], probe: CallProbe) -> Callable[[Call], Awaitable[Any]]:
     """Return what makes the coroutine around one of *function*: real ones are what asyncio and debuggers know."""
     ends = _coroutine_probe(probe)
     start, end, fail = ends.start, ends.end, ends.fail

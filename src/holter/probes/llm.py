@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from holter import genai, names
 from holter.arguments import positive_seconds
 from holter.errors import ConfigurationError
-from holter.failure import ExceptionTypes, failed_series
-from holter.metric import AttributeValue
+from holter.failure import FAILED, ExceptionTypes, failed_series
+from holter.metric import NO_ATTRIBUTES, Attributes, AttributeValue
 from holter.options import checked_attributes
 from holter.probe import StreamEnd
 from holter.record import Outcome
@@ -22,9 +23,11 @@ from holter.scope import Scope
 
 TARGETS: Final = ("duration", "time_to_first_token", "time_per_output_token")
 _TOKEN_NAMES: Final = (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
-# Requests of one interval that are judged; beyond, the share is that of the last ones.
+# Requests of a minute that are judged; beyond, the share is that of the last ones.
 _MOST_JUDGED: Final = 65_536
 _MOST_MODELS: Final = 100
+LONGEST_MODEL: Final = 200
+_WINDOW_NS: Final = 60_000_000_000
 OTHER_MODEL: Final = "_OTHER"
 _TEXT: Final = {genai.TOKEN_MODALITY: "text"}
 
@@ -39,6 +42,35 @@ class _Series(NamedTuple):
     input: int
     output: int
     rate: int
+
+
+class Goodput:
+    """
+    The share of the requests of the last minute that were good, one for all functions of one name.
+
+    Threads add to it and the collector reads it; a forked child begins with none.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now, self._pid = now, os.getpid()
+        self._judged: deque[tuple[int, bool]] = deque(maxlen=_MOST_JUDGED)
+        self._is_known = False
+
+    def add(self, *, is_good: bool) -> None:
+        """Count a request that has ended."""
+        if self._pid != os.getpid():
+            self._pid, self._is_known = os.getpid(), False
+            self._judged.clear()
+        self._judged.append((self._now(), is_good))
+        self._is_known = True
+
+    def read(self) -> float | None:
+        """Return the share, 1 where the last minute had no request, None where there never was one."""
+        if not self._is_known or self._pid != os.getpid():
+            return None
+        since_ns = self._now() - _WINDOW_NS
+        judged = [is_good for time_ns, is_good in self._judged.copy() if time_ns > since_ns]
+        return sum(judged) / len(judged) if judged else 1.0
 
 
 class LLMCalls:
@@ -59,7 +91,9 @@ class LLMCalls:
         usage: Usage,
         targets: Mapping[str, float],
         expected: ExceptionTypes,
+        attributes: Attributes = NO_ATTRIBUTES,
     ) -> None:
+        self.attributes = attributes
         self.scope, self.name, self.model, self.usage = scope, name, model, usage
         self.expected, self.now = expected, scope.now
         self.operation, self.provider = _named("operation", operation), _named("provider", provider)
@@ -69,13 +103,15 @@ class LLMCalls:
             raise ConfigurationError(f"expected usage as a function of the result, got {usage!r:.60}")
         self.wants_last = usage is not None or callable(model)
         self.targets = _checked_targets(targets)
-        self._common = checked_attributes({genai.OPERATION: operation, genai.PROVIDER: provider, names.CALL_NAME: name})
+        self._common = checked_attributes(
+            {**attributes, genai.OPERATION: operation, genai.PROVIDER: provider, names.CALL_NAME: name}
+        )
         self._made: dict[str | None, _Series] = {}
-        self._judged: deque[bool] = deque(maxlen=_MOST_JUDGED)
-        self._goodput: float | None = None
         if self.targets:
             series = scope.series(names.LLM_GOODPUT, "1", "gauge", self._common)
-            scope.reads[series] = self._read_goodput
+            known = getattr(scope.reads.get(series), "__self__", None)
+            self._goodput = known if isinstance(known, Goodput) else Goodput(scope.now)
+            scope.reads[series] = self._goodput.read
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {
@@ -85,6 +121,7 @@ class LLMCalls:
             "usage": self.usage,
             "targets": self.targets,
             "expected": self.expected,
+            "attributes": dict(self.attributes),
         }
         return _again, (self.name, options)
 
@@ -169,10 +206,12 @@ class LLMCalls:
             ring.write(series.output, now_ns, made, 0, Outcome.OK)
             if duration_ns > 0:
                 ring.write(series.rate, now_ns, made * 1e9 / duration_ns, 0, Outcome.OK)
-        if self.targets and outcome in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT):
+        if self.targets:
             # What is answered at once has its first token at its end.
-            taken = (duration_ns, duration_ns if first_ns is None else first_ns, pace_ns)
-            self._judged.append(outcome is Outcome.OK and self._is_good(taken))
+            in_time = self._is_good((duration_ns, duration_ns if first_ns is None else first_ns, pace_ns))
+            # Who was given up before it was late is neither good nor bad.
+            if outcome in (Outcome.OK, *FAILED) or not in_time:
+                self._goodput.add(is_good=in_time and outcome is Outcome.OK)
 
     def _is_good(self, taken: tuple[float | None, ...]) -> bool:
         return all(
@@ -180,23 +219,17 @@ class LLMCalls:
             for name, value in zip(TARGETS, taken, strict=True)
         )
 
-    def _read_goodput(self) -> float:
-        """Return the share of good requests since this was last asked, or that of before where there was none."""
-        judged = [self._judged.popleft() for _ in range(len(self._judged))]
-        if judged:
-            self._goodput = sum(judged) / len(judged)
-        return 1.0 if self._goodput is None else self._goodput
-
     def _series(self, result: object) -> _Series:
         model = self.model
         if callable(model):
             told = None if result is None else self.scope.guard.run("model", None, model, result)
             model = told if isinstance(told, str) and told else None
+        model = model and model[:LONGEST_MODEL]
+        if model not in self._made and len(self._made) >= _MOST_MODELS:
+            # Names may come without end, from whoever may choose one.
+            model = OTHER_MODEL
         found = self._made.get(model)
         if found is None:
-            # Names may come without end, from whoever may choose one.
-            if len(self._made) >= _MOST_MODELS:
-                model = OTHER_MODEL
             found = self._made[model] = self._make(model)
         return found
 
@@ -218,12 +251,19 @@ class LLMCalls:
         """Return the tokens that went in and came out, None where nobody says."""
         if self.usage is None:
             return None, None
-        told = self.scope.guard.run("usage", None, self.usage, result)
+        nothing: tuple[float | None, float | None] = (None, None)
+        return self.scope.guard.run("usage", nothing, self._told, self.usage, result)
+
+    @staticmethod
+    def _told(usage: Callable[[Any], Any], result: object) -> tuple[float | None, float | None]:
+        told = usage(result)
         if told is None:
             return None, None
         if isinstance(told, tuple | list) and len(told) == len(_TOKEN_NAMES):
             return _count(told[0]), _count(told[1])
-        given, made = (next(filter(None, (_member(told, one) for one in each)), None) for each in _TOKEN_NAMES)
+        given, made = (
+            next((value for one in each if (value := _member(told, one)) is not None), None) for each in _TOKEN_NAMES
+        )
         return _count(given), _count(made)
 
 
