@@ -164,3 +164,15 @@ def test_bounds_that_cannot_work_are_refused_in_words(wanted: object, words: str
     """Where they are written, with what was expected."""
     with pytest.raises(ConfigurationError, match=words):
         Choice(wanted)
+
+
+def test_bounds_that_come_later_leave_lost_values_where_they_were() -> None:
+    """Those of known bounds as if all bounds had been known before."""
+    old = [0.001] * 50 + [0.004] * 50
+    later = Histogram.of(old + [0.001] * 10 + [0.1])
+    found = []
+    for first in ((0.002, 0.008), (0.002, 0.008, 0.2)):
+        tally = Tally()
+        tally.counts(first, Histogram.of(old), 100, 0.25)
+        found.append(tally.counts((0.002, 0.008, 0.2), later, 1_111, 1.0))
+    assert found[0] == found[1] == [60 + 909, 110 + 909, 1_111]

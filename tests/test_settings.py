@@ -97,8 +97,10 @@ def test_takes_what_works() -> None:
 
 
 def test_the_name_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OTEL_SERVICE_NAME names a service that has no other name."""
+    """OTEL_SERVICE_NAME names a service that has no other name, else service.name in OTEL_RESOURCE_ATTRIBUTES."""
     assert "unknown_service" == settings(name=None).name
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "host.name=a, service.name = text%20shop ,b")
+    assert "text shop" == settings(name=None).name
     monkeypatch.setenv("OTEL_SERVICE_NAME", "toxicity")
     assert ("toxicity", "sentiment") == (settings(name=None).name, settings().name)
 

@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import sysconfig
+import types
 import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -482,3 +483,14 @@ def test_the_module_watches_for_the_default_monitor() -> None:
     watched = holter.watch(lambda: 1, name="test_the_module_watches_for_the_default_monitor")
     watched()
     assert 1 == count_of(holter.snapshot(), watched)
+
+
+def test_a_generator_that_is_awaited_is_refused() -> None:
+    """What watches it could not be awaited."""
+
+    @types.coroutine
+    def old() -> Iterator[None]:
+        yield
+
+    with pytest.raises(ConfigurationError, match=r"got a generator function by types\.coroutine; watch what awaits it"):
+        Monitor("test", samplers=[]).watch(old)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import math
 import random
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,6 +278,17 @@ def test_a_port_is_free_again_after_the_monitor() -> None:
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", exporter.port))
+
+
+def test_an_exporter_that_is_closed_is_let_go() -> None:
+    """With its snapshot and its pages: a program may start and stop monitors for ever."""
+    exporter = Prometheus(0)
+    reference = weakref.ref(exporter)
+    with holter.Monitor("short", samplers=[], exporters=[exporter], recording=False).start() as monitor:
+        monitor.flush()
+    del exporter, monitor
+    gc.collect()
+    assert reference() is None
 
 
 def test_starting_again_with_equal_arguments_goes_on() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import inspect
 import sys
 import threading
 import traceback
@@ -345,3 +346,30 @@ def test_a_traceback_shows_the_whole_way(monitor: Monitor) -> None:
     functions = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     between = [] if NATIVE else ["watched"]
     assert ["test_a_traceback_shows_the_whole_way", *between, "raising"] == functions
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="functions are marked so from Python 3.12 on")
+def test_a_function_that_is_marked_as_a_coroutine_function_runs_in_its_call(monitor: Monitor, time: Time) -> None:
+    """What it does before it returns what is awaited is part of the call, and so is its error."""
+
+    async def later(value: int) -> int:
+        time.spend(0.25)
+        return value
+
+    def marked(value: int) -> Any:
+        time.spend(0.5)
+        if not value:
+            raise ThingError
+        return later(value)
+
+    watched = monitor.watch(inspect.markcoroutinefunction(marked), name="marked")
+
+    async def both() -> None:
+        assert 3 == await watched(3)
+        with pytest.raises(ThingError):
+            await watched(0)
+
+    asyncio.run(both())
+    snapshot = monitor.snapshot()
+    assert {"ok": 1, "error": 1} == outcomes(snapshot)
+    assert (2, 1.25, 0.5, 0.75) == values(snapshot, names.CALL_DURATION)
