@@ -235,6 +235,17 @@ def test_a_sequence_far_ahead_is_damaged_and_hides_no_other(tmp_path: Path) -> N
     assert [sequence + 2**20 for sequence in range(1, 11)] == ring.read()[0]
 
 
+def test_a_record_that_is_just_being_committed_is_left_for_later(tmp_path: Path) -> None:
+    """Its commit may be there before its payload is; the head, which comes last, tells that both are."""
+    ring = Bytes(tmp_path)
+    for sequence in range(1, 11):
+        ring.set(sequence)
+    ring.set(11, head=False)
+    assert list(range(1, 11)) == ring.read()[0]
+    ring.words[HEAD_WORD] = 11
+    assert list(range(1, 12)) == ring.read()[0]
+
+
 def test_open_calls_are_named_with_their_ages(tmp_path: Path) -> None:
     """The oldest first, as of the last record where it came after the last heartbeat; of unknown series by number."""
     fake = FakeTime()

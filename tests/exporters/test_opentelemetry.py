@@ -28,10 +28,13 @@ from opentelemetry.sdk.resources import Resource
 import holter
 from contracts.exporter import ExporterContract
 from contracts.snapshots import alert, busy_story
+from holter.distribution import Histogram
 from holter.exporters.opentelemetry import OpenTelemetry
+from holter.model import Reading
 from holter.names import CALL_DURATION
 from programs import run, succeed
 from receivers import Receiver, over_grpc, over_http
+from simulation import World
 
 LOGGED = InMemoryLogRecordExporter()
 
@@ -289,6 +292,20 @@ def test_an_alert_that_cannot_be_logged_has_no_figures_sent_again(caplog: pytest
         built.export(busy_story().snapshot(), [broken, odd])
     assert ["WARN"] * 2 == [one.log_record.severity_text for one in LOGGED.get_finished_logs()]
     assert 1 == caplog.text.count("the log of alerts at OpenTelemetry failed")
+
+
+def test_values_of_lost_records_are_sent_once() -> None:
+    """Those that one export has filled in are not filled in by the next."""
+    world, exporter = World(), Kept()
+    series = world.one("app.size", unit="By")
+    built = OpenTelemetry(exporter, temporality="delta")
+    for read, lost in ((10, 5), (3, 0)):
+        world._take(series, Reading(read + lost, last=1.0, histogram=Histogram.of([1.0] * read)))
+        built.export(world.snapshot(lost=5), [])
+    counts = [
+        data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points[0].count for data in exporter.handed
+    ]
+    assert [15, 3] == counts
 
 
 def test_it_is_shut_down_once_and_says_so() -> None:
