@@ -51,6 +51,14 @@ shield(PyObject *module, PyObject *memory)
 }
 
 static PyObject *
+acquire(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    atomic_thread_fence(memory_order_acquire);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 renew(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
@@ -113,6 +121,7 @@ prepare(PyObject *module)
 static PyMethodDef functions[] = {
     {"shield", shield, METH_O,
      "Let a forked child have private, empty memory in the place of this mapping; whether that can be done."},
+    {"acquire", acquire, METH_NOARGS, "Let what this thread reads from now on be no older than what it has read."},
     {"renew", renew, METH_NOARGS, "Make this another process than its parent: rings are its own from now on."},
     {NULL, NULL, 0, NULL},
 };
