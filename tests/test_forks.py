@@ -298,3 +298,112 @@ if __name__ == "__main__":
     done = subprocess.run([sys.executable, program, log], capture_output=True, text=True, timeout=60, check=False)
     assert ("", 0) == (done.stderr, done.returncode)
     assert [(n, n) for n in (1, 20, 300, 4000)] == sorted(counts_by_process(log).values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
+@pytest.mark.parametrize("moment", ["between calls", "in a call"])
+@pytest.mark.parametrize("fork", ["library.fork()", "library.syscall(clone, 17, 0, 0, 0, 0)"])
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_a_fork_that_python_is_not_told_of_leaves_the_parents_file(
+    pure: str, fork: str, moment: str, tmp_path: Path
+) -> None:
+    """By ctypes: the child records a ring full, into a file of its own; the parent's does not change by a byte."""
+    program = f"""
+        import ctypes, hashlib, json, os, pathlib, platform, sys
+        os.environ.update(HOLTER_PURE_PYTHON={pure!r}, HOLTER_DIR=sys.argv[1])
+        import holter
+
+        library, clone = ctypes.CDLL(None), {{"x86_64": 56}}.get(platform.machine(), 220)
+        hits, load, sizes = holter.counter("app.hits"), holter.gauge("app.load"), holter.histogram("app.sizes")
+
+        @holter.watch
+        def work():
+            with holter.span("stage"):
+                hits.add(1), load.set(0.5), sizes.record(2.0)
+
+        @holter.watch(native={pure == "0"})
+        def around(function):
+            return function()
+
+        def digest():
+            return hashlib.sha256(parents.read_bytes()).hexdigest()
+
+        def fork():
+            # All that the child does to the parent's file is done when it has ended.
+            found.append(digest())
+            child = {fork}
+            if child:
+                found.append(os.waitpid(child, 0)[1])
+                found.append(digest())
+            return child
+
+        found = []
+        monitor = holter.start("forks", samplers=[], interval_seconds=3600)
+        work()
+        (parents,) = pathlib.Path(sys.argv[1]).iterdir()
+        child = around(fork) if sys.argv[2] == "in a call" else fork()
+        if not child:
+            for _ in range(1500):
+                work()
+            seen = holter.snapshot()
+            files = len(list(pathlib.Path(sys.argv[1]).iterdir()))
+            os._exit(0 if (seen.find(work).total.count, files) == (1500, 2) else 1)
+        before, status, after = found
+        total = holter.snapshot().find(work).total.count
+        print(json.dumps([status, before == after, total]), flush=True)
+        """
+    assert [0, True, 1] == succeed(program, tmp_path, moment)
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_a_daemon_closes_all_descriptors_and_is_watched_on(pure: str, tmp_path: Path) -> None:
+    """Forked twice, 3 to 1024 closed, it opens files that get these numbers: they and its parent's are as they were."""
+    program = f"""
+        import hashlib, json, os, pathlib, sys
+        os.environ.update(HOLTER_PURE_PYTHON={pure!r}, HOLTER_DIR=sys.argv[1])
+        import holter
+
+        @holter.watch
+        def work():
+            pass
+
+        def digest():
+            return hashlib.sha256(parents.read_bytes()).hexdigest()
+
+        folder, log = map(pathlib.Path, sys.argv[1:3])
+        holter.start("daemon", samplers=[], interval_seconds=3600,
+                     exporters=[holter.LogFile(log, every_seconds=3600)])
+        work()
+        (parents,) = folder.iterdir()
+        before = digest()
+        told, tell = os.pipe()
+        os.dup2(tell, 1100)
+        if not os.fork():
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            os.closerange(3, 1025)
+            own = [open(log.with_name(f"own{{number}}"), "w+") for number in range(40)]
+            for number in range(40_000):
+                work()
+                if not number % 1000:
+                    own[number // 1000].write(str(number))
+                    own[number // 1000].flush()
+                if number == 20_000:
+                    holter.snapshot()
+            total = holter.snapshot().find(work).total.count
+            stopped = holter.stop()
+            same = all(file.seek(0) == 0 and file.read() == str(1000 * number) for number, file in enumerate(own))
+            os.write(1100, json.dumps([total, stopped, same]).encode())
+            os._exit(0)
+        os.close(tell), os.close(1100)
+        os.wait()
+        with open(told) as answer:
+            heard = json.loads(answer.read())
+        print(json.dumps([heard, before == digest(), holter.snapshot().find(work).total.count]))
+        """
+    recordings = tmp_path / "recordings"
+    recordings.mkdir(mode=0o700)
+    log = tmp_path / "log.jsonl"
+    assert [[40_000, True, True], True, 1] == succeed(program, recordings, log)
+    assert {(40_000, 40_000), (1, 1)} == set(counts_by_process(log).values())

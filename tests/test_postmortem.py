@@ -301,6 +301,7 @@ def test_the_figures_are_json(service: Service) -> None:
     assert r"\x1b" not in text.replace(r"\\x1b", "")
     assert "\x1b" not in str(summary)
     figures: dict[str, Any] = json.loads(text)
+    assert figures["headline"] == figures["verdict"]["headline"] == summary.verdict.headline
     assert ("dead", 200 * MIB, 1024 * MIB) == (
         figures["state"],
         figures["memory"]["last"],

@@ -254,12 +254,13 @@ def _leaver(ring: Ring) -> Callable[[Call, int, int], None]:
         sums[cell + 1] += duration
         if units:
             integers[cell + 2] += units
+            series |= units << 32
         at = FIRST_RECORD_WORD + (((n - 1) & mask) << 2)
-        words[at] = n << 8 | 1
+        words[at] = busy = n << 8 | 1
         words[at + 1] = end_ns
         floats[at + 2] = duration
-        words[at + 3] = units << 32 | series
-        words[at] = n << 8 | 2
+        words[at + 3] = series
+        words[at] = busy + 1  # committed
         if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
             words[HEAD_WORD] = n
         words[slot] = 0

@@ -89,11 +89,12 @@ def post_mortem(contents: RecordingContents) -> Summary:
     ]
     notes = Notes(tuple(row for row in rows if row[1]), kept=len(rows))
     blocks = (notes, _running_table(running), *summary.blocks)
+    verdict = Verdict(headline, details, changed=is_dead, kind=cause or summary.verdict.kind)
     return Summary(
-        verdict=Verdict(headline, details, changed=is_dead, kind=cause or summary.verdict.kind),
+        verdict=verdict,
         heading=f"{summary.heading}; {end}",
         blocks=tuple(block for block in blocks if block.rows),
-        figures={**summary.figures, **_figures(contents, cause, headline, memory, running)},
+        figures={**summary.figures, **_figures(contents, cause, verdict, memory, running)},
     )
 
 
@@ -217,12 +218,13 @@ def _running_table(running: list[Running]) -> Table:
 
 
 def _figures(
-    contents: RecordingContents, cause: str, headline: str, memory: MemoryCourse | None, running: list[Running]
+    contents: RecordingContents, cause: str, verdict: Verdict, memory: MemoryCourse | None, running: list[Running]
 ) -> Mapping[str, Any]:
     process = contents.process
     return {
         "cause": cause,
-        "headline": plain(headline),
+        "headline": plain(verdict.headline),
+        "verdict": plain(asdict(verdict)),
         "path": plain(str(contents.path)),
         "state": process.state,
         "state_is_sure": process.is_sure,

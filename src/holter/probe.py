@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from holter._ring import HOME, LEAF, START, Call
 from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
+from holter.forkword import IS_OURS
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
 from holter.record import Outcome
@@ -72,6 +73,8 @@ class CallProbe:
         self.root = self.series.duration
         # What a call in Python needs of the recorder, one step away.
         self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
+        # 0 in a child that was forked unknown to Python: whoever sees that attaches before it writes.
+        self.is_ours = IS_OURS
 
     def units_of(self, result: object) -> int:
         """Return the size of the work that *result* stands for, 0 where it cannot be told."""

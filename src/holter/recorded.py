@@ -43,6 +43,7 @@ from holter.record import (
     ring_bytes,
 )
 from holter.recovered import Cells, Totals
+from holter.ring import acquire
 from holter.sections import Beat, Place, Sections
 from holter.series import Entry
 from holter.whereabouts import Whereabouts
@@ -270,7 +271,9 @@ class _Rings:
         for place in sections.places(Section.RING):
             # While it is written to, whole is what was committed before it was read and is unchanged after.
             known = self._head(sections, place) if is_live else None
+            acquire()
             words = self._words(sections, place)
+            acquire()
             again = words if known is None else self._words(sections, place)
             if words is not None and again is not None and words[EPOCH_WORD]:
                 self._take_slots(words)

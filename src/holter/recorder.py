@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from holter._ring import Call
+from holter.forkword import IS_OURS
 from holter.record import (
     EPOCH_WORD,
     LARGE_CAPACITY,
@@ -145,7 +146,7 @@ class Recorder:
             renew()
 
     def _ring_of_thread(self) -> Ring:
-        if NATIVE is not None and NATIVE.is_forked():
+        if not IS_OURS[0]:
             # A fork that Python was not told of.
             _renew()
         return self.rings.get(current_ident()) or self.attach()
@@ -333,6 +334,7 @@ def _renew() -> None:
     """Begin anew in a forked child."""
     if NATIVE is not None:
         NATIVE.renew()
+    IS_OURS[0] = 1
     RECORDER.forked()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +21,7 @@ from holter.record import (
     State,
 )
 
-__all__ = ["DISABLED", "IMPLEMENTATION", "NATIVE", "Ring", "RingReader"]
+__all__ = ["DISABLED", "IMPLEMENTATION", "NATIVE", "Ring", "RingReader", "acquire"]
 
 DISABLED: Final = os.environ.get("HOLTER_DISABLED") == "1"
 
@@ -41,6 +41,14 @@ NATIVE: Final = _native()
 """The ring, the timed call, the span and the stream step in C, or None: the pieces in Python do the same."""
 
 IMPLEMENTATION: Final = "pure Python" if NATIVE is None else "C"
+
+
+def _already_in_order() -> None:
+    """Reads of an x86-64 are; elsewhere, without C, the interpreter's lock orders those of one process only."""
+
+
+acquire: Callable[[], None] = _already_in_order if NATIVE is None else NATIVE.acquire
+"""Keeps what is read from now on from being older than what was read before."""
 
 if TYPE_CHECKING or NATIVE is None:
     from holter._ring import Ring
@@ -86,8 +94,10 @@ class RingReader:
         if first > head:
             return _NO_RECORDS, 0
         expected = np.arange(first, head + 1, dtype=np.uint64)
+        acquire()
         copied = _run(self._records, (first - 1) & self._mask, len(expected))
         # The second look tells whether a writer came round while the copy was made.
+        acquire()
         again = _run(self._commits, (first - 1) & self._mask, len(expected))
         commits = copied["commit"]
         sequences = commits >> np.uint64(SEQUENCE_SHIFT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
@@ -421,6 +422,9 @@ def test_kinds_and_signatures_are_those_of_the_bare(monitor: Monitor) -> None:
     assert ("Ask.", "a 2", Client) == (Client.ask.__doc__, asyncio.run(Client().ask("a", seed=2)), Client.of())
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("cloudpickle") is None, reason="cloudpickle is not installed: pip install cloudpickle"
+)
 def test_a_pickled_one_tells_tokens_where_it_is_loaded() -> None:
     """Carried by cloudpickle to another process, a plain call and a stream are watched there as here."""
     told = succeed(

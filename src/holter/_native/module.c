@@ -51,10 +51,11 @@ shield(PyObject *module, PyObject *memory)
 }
 
 static PyObject *
-is_forked(PyObject *module, PyObject *unused)
+acquire(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
-    return PyBool_FromLong(ring_load(process_word) == 0);
+    atomic_thread_fence(memory_order_acquire);
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -120,7 +121,7 @@ prepare(PyObject *module)
 static PyMethodDef functions[] = {
     {"shield", shield, METH_O,
      "Let a forked child have private, empty memory in the place of this mapping; whether that can be done."},
-    {"is_forked", is_forked, METH_NOARGS, "Whether this is a forked child that has not been renewed."},
+    {"acquire", acquire, METH_NOARGS, "Let what this thread reads from now on be no older than what it has read."},
     {"renew", renew, METH_NOARGS, "Make this another process than its parent: rings are its own from now on."},
     {NULL, NULL, 0, NULL},
 };

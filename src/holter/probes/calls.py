@@ -48,7 +48,9 @@ def _timed(
     return functools.update_wrapper(timed, function, updated=())
 
 
-def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
+def watch_function_in_python(  # noqa: C901 - two functions, of which one stands for each call
+    function: Callable[..., T], probe: CallProbe
+) -> Callable[..., T]:
     """Return *function* with each call recorded, as a function of Python's own."""
     name, is_compiled = probe.name, compiling()
 
@@ -56,10 +58,12 @@ def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Ca
         if is_compiled():
             leaves_unwatched(name)
             return function(*args, **kwargs)
-        ring: Ring = probe.rings(current_ident()) or probe.attach()
+        ring: Ring = probe.rings(probe.is_ours[0] and current_ident()) or probe.attach()
         call = ring.enter(probe.root, probe.now())
         try:
             result = function(*args, **kwargs)
+            if not probe.is_ours[0]:
+                probe.attach()
             ring.leave(call, probe.now(), probe.constant_units)
         except BaseException as error:
             ring.current[0] = call[OUTER]
@@ -75,12 +79,15 @@ def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Ca
         if is_compiled():
             leaves_unwatched(name)
             return function(*args, **kwargs)
-        ring: Ring = probe.rings(current_ident()) or probe.attach()
+        ring: Ring = probe.rings(probe.is_ours[0] and current_ident()) or probe.attach()
         call = ring.enter(probe.root, probe.now())
         try:
             result = function(*args, **kwargs)
             end_ns = probe.now()
-            ring.leave(call, end_ns, probe.units_of(result))
+            units = probe.units_of(result)
+            if not probe.is_ours[0]:
+                probe.attach()
+            ring.leave(call, end_ns, units)
         except BaseException as error:
             ring.current[0] = call[OUTER]
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, Final
 
+from holter.forkword import IS_OURS
 from holter.names import METRIC, VALUES_NONFINITE, VALUES_REFUSED
 from holter.recorder import current_ident
 from holter.ring import NATIVE
@@ -23,10 +24,10 @@ class _Metric:
     def __init__(self, scope: Scope, series: int) -> None:
         self._scope, self._series = scope, series
         self._name = scope.table[series].name
-        self._rings, self._attach, self._now = scope.recorder.rings.get, scope.recorder.attach, scope.now
+        self._rings, self._attach, self._now = scope.recorder.rings.get, scope.recorder.lookup, scope.now
 
     def _write(self, value: float) -> None:
-        ring = self._rings(current_ident()) or self._attach()
+        ring = self._rings(IS_OURS[0] and current_ident()) or self._attach()
         ring.write(self._series, self._now(), value, 0, 0)
 
     def _write_unless(self, value: float | None, *, refused: bool = False) -> None:
@@ -76,7 +77,7 @@ class Gauge(_Metric):
         if taken is None:
             self._write_unless(None)
         else:
-            ring = self._rings(current_ident()) or self._attach()
+            ring = self._rings(IS_OURS[0] and current_ident()) or self._attach()
             ring.put(self._series, self._now(), taken)
 
 
