@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from holter.clock import Clock
 from holter.fold import Fold, Router
 from holter.history import History
 from holter.model import Alert, Process, Snapshot
-from holter.record import CELL, CELLS_PER_BLOCK, EPOCH_WORD, RECORD, SMALL_CAPACITY, STATE_WORD, THREAD_WORD, Ownership
+from holter.record import CELL, CELLS_PER_BLOCK, EPOCH_WORD, SMALL_CAPACITY, STATE_WORD, THREAD_WORD, Ownership
 from holter.recording import Recording
 from holter.ring import RingReader
 from holter.scope import Scope
@@ -78,15 +79,13 @@ class Life:
         self.all.append(ring)
         return ring
 
-    def drain(self) -> np.ndarray:
-        """Return what the rings have that was not read."""
-        parts = [np.empty(0, RECORD)]
+    def drain(self) -> Iterator[np.ndarray]:
+        """Yield what the rings have that was not read."""
         for ring in self.all:
             reader = self._readers.setdefault(id(ring), RingReader(ring.memory))
             records, lost = reader.read()
             self.lost += lost
-            parts.append(records)
-        return np.concatenate(parts)
+            yield records
 
     def open_calls(self) -> list[tuple[int, int, int]]:
         """Return the calls that run."""
@@ -100,7 +99,7 @@ class Life:
         self.recording.learn(self.table.entries)
         self.recording.remember(snapshot, alerts, None if own_history else self.history)
         self.recording.save([snapshot], self.cursors(), self.elsewhere(), now=now)
-        self.recording.beat(self.clock.monotonic_ns(), self.clock.wall_ns())
+        self.recording.beat(self.clock.monotonic_ns(), self.clock.wall_ns(), self.lost)
         self.recording.stock()
         return snapshot
 

@@ -22,10 +22,10 @@ class Recording:
         self.scope, self.fold = self.add_scope()
         self.spans, self.tags = Spans(self.scope), Tags(self.scope)
 
-    def add_scope(self) -> tuple[Scope, Fold]:
+    def add_scope(self, **options: Any) -> tuple[Scope, Fold]:
         """Return one more scope on the same rings, with its fold."""
         scope = Scope(recorder=self.recorder)
-        fold = Fold(scope, Process(service="test", started_ns=time.monotonic_ns()))
+        fold = Fold(scope, Process(service="test", started_ns=time.monotonic_ns()), **options)
         self.router.attach(fold)
         return scope, fold
 

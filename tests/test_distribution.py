@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import struct
 import sys
-import tracemalloc
 from fractions import Fraction
 from itertools import pairwise
 
@@ -23,12 +22,9 @@ from holter.distribution import (
     Buckets,
     Floats,
     Histogram,
-    fold,
-    fold_groups,
-    group,
+    indices,
 )
 from holter.model import Distribution
-from holter.record import RECORD
 
 SMALLEST = 5e-324
 LARGEST = sys.float_info.max
@@ -124,8 +120,7 @@ def test_a_power_of_two_lies_in_the_bucket_that_it_ends(value: float) -> None:
 def test_every_edge_is_exact() -> None:
     """On both sides of an edge, subnormal or normal, a value is counted where exact arithmetic puts it."""
     values = edge_neighbours()
-    histograms = fold(np.arange(len(values), dtype=np.uint32), np.array(values))
-    assert [bucket(value) for value in values] == [histogram.positive.offset for histogram in histograms.values()]
+    assert [bucket(value) for value in values] == indices(np.array(values)).tolist()
 
 
 @given(finite.filter(bool))
@@ -316,14 +311,6 @@ def test_a_histogram_satisfies_what_a_reading_asks() -> None:
     assert 8 == distribution.merge(distribution).count
 
 
-@given(st.lists(st.tuples(st.sampled_from([0, 1, 5, 255, 256, 300, 70_000, 2**32 - 1]), any_float), max_size=40))
-def test_a_fold_counts_each_series_by_itself(rows: list[tuple[int, float]]) -> None:
-    """Whatever the ids and values, the fold of a batch is the histogram of each series' values."""
-    series, values = np.array([row[0] for row in rows], dtype=np.uint32), np.array([row[1] for row in rows])
-    ids = set(series.tolist())
-    assert {key: Histogram.of(values[series == key]) for key in ids} == fold(series, values)
-
-
 @pytest.mark.parametrize("size", [15_999, 16_000, 16_001, 50_000])
 def test_a_large_batch_is_counted_whole(size: int) -> None:
     """Indices are computed block by block; the blocks' ends lose nothing and change nothing."""
@@ -332,66 +319,6 @@ def test_a_large_batch_is_counted_whole(size: int) -> None:
     histogram = Histogram.of(values)
     assert np.bincount(exact - exact.min()).tolist() == histogram.positive.counts.tolist()
     assert exact.min() == histogram.positive.offset
-
-
-def test_a_fold_takes_columns_of_records() -> None:
-    """Fields of a structured array, which are not contiguous, need no copy by the caller."""
-    records = np.zeros(5, dtype=RECORD)
-    records["series"], records["value"] = [7, 3, 7, 3, 7], [1.0, 2.0, 0.5, -2.0, 4.0]
-    expected = {3: Histogram.of([2.0, -2.0]), 7: Histogram.of([1.0, 0.5, 4.0])}
-    assert expected == fold(records["series"], records["value"])
-    assert {7: Histogram.of([1.0, 0.5, 4.0])} == fold(records["series"][::2], records["value"][::2])
-
-
-def test_a_fold_leaves_its_columns_as_they_were() -> None:
-    """The batch can be reduced further afterwards."""
-    values = np.array([1.0, 1e9, 1e-9, -1.0])
-    fold(np.zeros(4, dtype=np.uint32), values)
-    assert [1.0, 1e9, 1e-9, -1.0] == values.tolist()
-
-
-@pytest.mark.parametrize(
-    "ids", [[], [4, 4, 4], [9, 3] * 50, [250, 260, 250, 255, 256], [7, 900, 7] * 50, [7, 70_000] * 50, [0, 2**32 - 1]]
-)
-def test_groups_reduce_any_column_by_series(ids: list[int]) -> None:
-    """First, last, smallest and count of each series come from one grouping, rows in their order."""
-    series, column = np.array(ids, dtype=np.uint32), np.arange(len(ids))
-    groups = group(series)
-    arranged = groups.arrange(column)
-    rows = {key: np.flatnonzero(series == key).tolist() for key in set(ids)}
-    found = [arranged[start : start + size] for start, size in zip(groups.starts, groups.sizes, strict=True)]
-    assert sorted(rows) == sorted(groups.ids.tolist())
-    assert rows == {key: part.tolist() for key, part in zip(groups.ids.tolist(), found, strict=True)}
-    if ids:
-        smallest = np.minimum.reduceat(arranged, groups.starts)
-        assert [min(rows[key]) for key in groups.ids.tolist()] == smallest.tolist()
-        assert set(rows) == set(fold_groups(groups, arranged.astype(np.float64)))
-
-
-def test_histograms_stay_within_the_stated_size() -> None:
-    """At most 16 KiB of counts and 1 KiB around them, however wide the values; nothing of the batch stays."""
-    count, rows = 50, 20_000
-    magnitudes = 10.0 ** RANDOM.uniform(-300, 300, rows * count) * RANDOM.choice([-1, 1], rows * count)
-    series: npt.NDArray[np.uint32] = np.repeat(np.arange(count, dtype=np.uint32), rows)
-    tracemalloc.start()
-    histograms = fold(series, magnitudes)
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert count * (16_384 + 1024) > held > 0
-    assert max(histogram.positive.counts.size for histogram in histograms.values()) > WINDOW // 2
-
-
-def test_a_histogram_that_is_kept_keeps_nothing_else() -> None:
-    """One narrow histogram out of a large batch holds 8 bytes of counts, not the counts of the whole batch."""
-    series = np.repeat(np.arange(1000, dtype=np.uint32), 2)
-    values = np.tile([1.0, 1000.0], 1000)
-    values[:2] = 1.0
-    tracemalloc.start()
-    kept = fold(series, values)[0]
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert 8 == kept.positive.counts.nbytes
-    assert 2048 > held > 0
 
 
 def test_a_histogram_is_shown_in_one_line() -> None:

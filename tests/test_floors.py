@@ -19,7 +19,7 @@ ROOT = Path(holter.__file__).parent
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
     "environment settings layout memorylimit whereabouts halves compiled",
-    "memory": "distribution series _ring ring guard recorder scope context failure probe progress logged history "
+    "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "recordings",
     "time": "fold timeline changes verdict window measure causes rule wording sheets report "

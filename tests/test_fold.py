@@ -94,6 +94,29 @@ def test_intervals_merged_are_the_whole(batches: list[list[tuple[int, float]]]) 
         assert same(merged.total.get(one), expected.total.get(other))
 
 
+def test_an_interval_may_have_more_records_than_a_tally_holds() -> None:
+    """Its parts are merged; a series that is in one part only is there too."""
+    recording = Recording()
+    parts, fold = recording.add_scope(most_tallied=10)
+    series = [parts.series(f"app.m{number}", "1", "histogram") for number in range(3)]
+    values = np.random.default_rng(5).lognormal(0, 1, 40)
+    for number, value in enumerate(values.tolist()):
+        parts.ring().write(series[number // 20], number, value, 1, Outcome.OK)
+        recording.drain()
+        if number % 3 == 0:
+            fold.settle()
+    found = fold.close(1, 1).interval
+    assert {series[0]: 20, series[1]: 20} == {key: reading.histogram.count for key, reading in found.items()}
+    assert [Histogram.of(values[:20]), Histogram.of(values[20:])] == [found[key].histogram for key in series[:2]]
+    assert (values[0], values[19], 0, 19) == (
+        found[series[0]].first,
+        found[series[0]].last,
+        found[series[0]].first_ns,
+        found[series[0]].last_ns,
+    )
+    assert {} == fold.close(2, 2).interval
+
+
 def same(one: Reading | None, other: Reading | None) -> bool:
     """Whether two readings are the same but for the rounding of sums."""
     if one is None or other is None:

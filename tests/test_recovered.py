@@ -80,6 +80,7 @@ def test_counts_and_sums_stay_exact_where_records_are_lost(tmp_path: Path) -> No
     life.turn()
     for number in range(5_000):
         ring.write(hits, number, 1, 0, 0)
+    life.recording.close(clean=False)
     contents = read_recording(life.recording.path)
     reading = contents.totals[hits]
     assert (5_000, 5_000.0, 1_024) == (reading.count, reading.sum, reading.histogram.count)

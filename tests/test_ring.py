@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +30,7 @@ from holter.record import (
     State,
     ring_bytes,
 )
-from holter.ring import IMPLEMENTATION, Ring, RingReader
+from holter.ring import IMPLEMENTATION, NATIVE, Ring, RingReader
 
 
 class TestRing(RingContract):
@@ -138,6 +144,7 @@ def test_a_writer_that_comes_round_while_a_copy_is_made_takes_its_record(monkeyp
         return copied
 
     monkeypatch.setitem(RingReader.read.__globals__, "_run", overtake)
+    memory.reader = RingReader(memory.ring.memory, native=None)
     assert ([2, 3], 1) == memory.read()
 
 
@@ -177,6 +184,44 @@ def test_the_start_of_a_cursor_is_respected() -> None:
         ring.write(1, number, 0.0, 0, Outcome.OK)
     records, lost = RingReader(ring.memory, cursor=7).read()
     assert ([8, 9, 10], 0) == (sequences(records), lost)
+
+
+WRITING = """
+    import mmap, sys
+    from holter import _ring
+    from holter.ring import NATIVE
+
+    with open(sys.argv[1], "r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    ring = (_ring if NATIVE is None else NATIVE).Ring(1024, memory)
+    print("ready", flush=True)
+    number = 0
+    while True:
+        number += 1
+        ring.write(number % 7, number, float(number), number, 0)
+"""
+
+
+@pytest.mark.parametrize("native", [None, NATIVE], ids=["numpy", "in use"])
+def test_what_is_read_while_another_process_writes_is_whole(native: Any, tmp_path: Path) -> None:
+    """At full speed, over many rounds: each record once, in order, never half of two, and the rest counted as lost."""
+    path = tmp_path / "ring"
+    path.write_bytes(bytes(ring_bytes(1024)))
+    command = [sys.executable, "-c", textwrap.dedent(WRITING), str(path)]
+    with path.open("r+b") as file, subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        memory = mmap.mmap(file.fileno(), 0)
+        child.stdout.readline()
+        reader, read, lost, end = RingReader(memory, native=native), 0, 0, time.monotonic() + 1
+        while time.monotonic() < end:
+            records, missed = reader.read()
+            numbers = records["commit"] >> np.uint64(SEQUENCE_SHIFT)
+            assert (np.diff(numbers.astype(np.int64)) > 0).all()
+            for name in ("time_ns", "value", "units"):
+                assert (records[name] == numbers).all(), name
+            assert (records["series"] == numbers % 7).all()
+            read, lost = read + len(records), lost + missed
+        child.kill()
+    assert reader.cursor == read + lost > read > 0
 
 
 def test_memory_of_a_ring_is_its_layout() -> None:

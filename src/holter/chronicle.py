@@ -103,7 +103,7 @@ class Chronicle:
         try:
             entries = self._recorder.table.entries
             recording.learn(entries)
-            recording.beat(snapshot.monotonic_ns, snapshot.time_ns)
+            recording.beat(snapshot.monotonic_ns, snapshot.time_ns, snapshot.lost)
             self._snapshots[monitor] = snapshot
             recording.remember(snapshot, alerts, history)
             elsewhere = summed_cells(self._recorder, max(entries, default=0) + 1, filed=False)

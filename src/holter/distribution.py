@@ -25,8 +25,7 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +40,7 @@ WINDOW: Final = 1024
 _STEPS: Final = 1 << FINEST_SCALE
 _MANTISSA_BITS: Final = 52
 _EXPONENT_BIAS: Final = 1023
-_COUNT_BYTES: Final = 8
+COUNT_BYTES: Final = 8
 _SMALLEST_EXPONENT: Final = -1074
 # Temporaries of this many values stay below 128 KiB, from where malloc asks the system for fresh
 # pages: their faults trebled the cost of an index at 100,000 values.
@@ -76,10 +75,10 @@ def _carry(cell: int) -> int:
     return ((step + 1) << _INDEX_SHIFT) - until_edge - start - (_EXPONENT_BIAS << _MANTISSA_BITS)
 
 
-_CARRIES: Final = np.array([_carry(cell) for cell in range(1 << _CELL_BITS)], dtype=np.int64)
+CARRIES: Final = np.array([_carry(cell) for cell in range(1 << _CELL_BITS)], dtype=np.int64)
 
 
-def _index_normal(values: Floats) -> Integers:
+def index_normal(values: Floats) -> Integers:
     """Return the bucket at scale 6 of each normal value greater than 0; about 2 ns a value."""
     bits = values.view(np.int64)
     index = np.empty(len(bits), dtype=np.int64)
@@ -87,24 +86,19 @@ def _index_normal(values: Floats) -> Integers:
         block, out = bits[start : start + _BLOCK], index[start : start + _BLOCK]
         cells = block >> _CELL_SHIFT
         cells &= (1 << _CELL_BITS) - 1
-        np.take(_CARRIES, cells, out=out, mode="clip")
+        np.take(CARRIES, cells, out=out, mode="clip")
         out += block
         out >>= _INDEX_SHIFT
     return index
 
 
-# Where the index of a normal value lies, but for the last bucket. What comes of any other value lies
-# outside: of zero, subnormals, NaN and infinity by their exponent, of negative values by an overflow.
-_SURE: Final = range((1 - _EXPONENT_BIAS) * _STEPS, (1 + _EXPONENT_BIAS) * _STEPS - 1)
-
-
 def indices(magnitudes: Floats) -> Integers:
     """Return the bucket at scale 6 of each finite value greater than 0."""
-    index = _index_normal(magnitudes)
+    index = index_normal(magnitudes)
     small = magnitudes < sys.float_info.min
     # The bits of a subnormal are its value in units of the smallest.
     in_units = magnitudes[small].view(np.int64).astype(np.float64)
-    index[small] = _index_normal(in_units) + _SMALLEST_EXPONENT * _STEPS
+    index[small] = index_normal(in_units) + _SMALLEST_EXPONENT * _STEPS
     return index
 
 
@@ -138,7 +132,7 @@ class Buckets:
     @property
     def size(self) -> int:
         """The number of buckets, empty ones between others included."""
-        return len(self.memory) // _COUNT_BYTES
+        return len(self.memory) // COUNT_BYTES
 
     @property
     def last(self) -> int:
@@ -162,21 +156,21 @@ class Buckets:
         """Return by how much the scale must fall for the buckets of both to fit into the window."""
         if not self.memory or not other.memory:
             return 0
-        return _shift_to_fit(min(self.offset, other.offset), max(self.last, other.last))
+        return shift_to_fit(min(self.offset, other.offset), max(self.last, other.last))
 
     def plus(self, other: Buckets) -> Buckets:
         """Return the buckets of both; they must be of one scale."""
         if not self.memory or not other.memory:
             return self if self.memory else other
-        offset = min(self.offset, other.offset)
-        counts = np.zeros(max(self.last, other.last) - offset + 1, dtype=np.int64)
-        for part in (self, other):
-            start = part.offset - offset
-            counts[start : start + part.size] += part.counts
+        offset, mine, others = min(self.offset, other.offset), self.counts, other.counts
+        start, at = self.offset - offset, other.offset - offset
+        counts = np.zeros(max(start + len(mine), at + len(others)), dtype=np.int64)
+        counts[start : start + len(mine)] = mine
+        counts[at : at + len(others)] += others
         return Buckets(offset, counts.tobytes())
 
 
-def _shift_to_fit(low: int, high: int) -> int:
+def shift_to_fit(low: int, high: int) -> int:
     """Return the least by which the scale must fall for the buckets from *low* to *high* to fit into the window."""
     shift = 0
     while (high >> shift) - (low >> shift) >= WINDOW:
@@ -185,6 +179,15 @@ def _shift_to_fit(low: int, high: int) -> int:
 
 
 NO_BUCKETS: Final = Buckets(0, b"")
+_NO_INDEX: Final = np.zeros(0, np.int64)
+
+
+def _counted(index: Integers) -> Buckets:
+    """Return the buckets of values that lie in those of *index*, one each."""
+    if not index.size:
+        return NO_BUCKETS
+    low = int(index.min())
+    return Buckets(low, np.bincount(index - low).tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +213,18 @@ class Histogram:
     @staticmethod
     def of(values: npt.ArrayLike) -> Histogram:
         """Return the histogram of *values*, of any shape; about 5 ns a value."""
-        flat = np.asarray(values, dtype=np.float64).ravel()
-        return fold(np.zeros(flat.size, dtype=np.uint32), flat).get(0, Histogram())
+        flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
+        if not flat.size:
+            return Histogram()
+        if flat.min() >= sys.float_info.min and flat.max() < np.inf:
+            zero_count, sides = 0, [index_normal(flat), _NO_INDEX]
+        else:
+            above, below = flat[(flat > 0) & (flat < np.inf)], flat[(flat < 0) & (flat > -np.inf)]
+            zero_count, sides = int(np.count_nonzero(flat == 0)), [indices(above), indices(-below)]
+        shift = max(shift_to_fit(int(side.min()), int(side.max())) if side.size else 0 for side in sides)
+        positive, negative = (_counted(side >> shift if shift else side) for side in sides)
+        nonfinite = flat.size - zero_count - sum(side.size for side in sides)
+        return Histogram(FINEST_SCALE - shift, zero_count, nonfinite, positive, negative)
 
     @property
     def count(self) -> int:
@@ -291,106 +304,3 @@ class Histogram:
         if self.zero_count:
             yield 0.0, 0.0, self.zero_count
         yield from self.positive.edges(self.scale)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """
-    The rows of a batch by series: which ids occur, how often, and where in an arranged column.
-
-    ``numpy.minimum.reduceat(groups.arrange(column), groups.starts)`` has one row for each of
-    ``ids``. Rows of one series keep their order; ``order`` is None where nothing has to move.
-    """
-
-    ids: Integers
-    starts: Integers
-    sizes: Integers
-    order: npt.NDArray[np.intp] | None = None
-
-    def arrange(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return *column* series by series: a copy, or the column itself if nothing has to move."""
-        return column if self.order is None else column.take(self.order)
-
-
-def group(series: npt.NDArray[np.uint32]) -> Groups:
-    """Group the rows of a batch by their series id; 4 ns a row if ids lie within 256 of each other, else 7."""
-    if not series.size:
-        return Groups(*np.zeros((3, 0), dtype=np.int64))
-    span = int(series.max()) - int(series.min())
-    if not span:
-        return Groups(series[:1].astype(np.int64), np.zeros(1, dtype=np.int64), np.array([series.size]))
-    # Narrow keys get numpy's radix sort, ten times faster than its stable sort of 32 bits. Ids may
-    # wrap around: within the span they still differ.
-    keys = series.astype(np.min_scalar_type(span))
-    order = keys.argsort(kind="stable")
-    keys = keys.take(order)
-    bounds = np.concatenate(([0], (keys[1:] != keys[:-1]).nonzero()[0] + 1, [keys.size]))
-    starts = bounds[:-1]
-    return Groups(series[order[starts]].astype(np.int64), starts, bounds[1:] - starts, order)
-
-
-def fold(series: npt.NDArray[np.uint32], values: Floats) -> dict[int, Histogram]:
-    """Return the histogram of each series' values in a batch, whose rows are (series[i], values[i])."""
-    groups = group(series)
-    return fold_groups(groups, groups.arrange(values))
-
-
-def fold_groups(groups: Groups, arranged: Floats) -> dict[int, Histogram]:
-    """Return the histograms of values that *groups* has arranged; 5 ns a value (15 if not all > 0), 3 us a series."""
-    if not groups.ids.size:
-        return {}
-    values, sizes, starts = np.ascontiguousarray(arranged, dtype=np.float64), groups.sizes, groups.starts
-    sides = [_Side(_index_normal(values), sizes, starts)]
-    zeros = nonfinite = [0] * sizes.size
-    if min(sides[0].low) < _SURE.start or max(sides[0].high) >= _SURE.stop:
-        above, below = (values > 0) & (values < np.inf), (values < 0) & (values > -np.inf)
-        kinds = above, below, values == 0
-        positive, negative, zero = (np.add.reduceat(kind, starts, dtype=np.int64) for kind in kinds)
-        zeros, nonfinite = zero.tolist(), (sizes - positive - negative - zero).tolist()
-        sides = [_Side.sparse(indices(values[above]), positive), _Side.sparse(indices(-values[below]), negative)]
-    shifts = [max(shifts) for shifts in zip(*(side.shifts() for side in sides), strict=True)]
-    scales = (FINEST_SCALE - shift for shift in shifts)
-    columns = zip(scales, zeros, nonfinite, *(side.count(shifts) for side in sides), strict=True)
-    return {key: Histogram(*column) for key, column in zip(groups.ids.tolist(), columns, strict=True)}
-
-
-class _Side:
-    """The buckets at scale 6 of the values of one sign, series by series, and how many each series has."""
-
-    def __init__(self, index: Integers, sizes: Integers, starts: Integers) -> None:
-        self.index, self.sizes = index, sizes
-        self.low: list[int] = np.minimum.reduceat(index, starts).tolist()
-        self.high: list[int] = np.maximum.reduceat(index, starts).tolist()
-
-    @classmethod
-    def sparse(cls, index: Integers, sizes: Integers) -> _Side:
-        """Return a side on which some series have no value."""
-        some = sizes > 0
-        side = cls(index, sizes, (sizes.cumsum() - sizes)[some])
-        # Of no values, the last bucket is the one before the first, at any scale.
-        low, high = np.zeros_like(sizes), np.full_like(sizes, -1)
-        low[some], high[some] = side.low, side.high
-        side.low, side.high = low.tolist(), high.tolist()
-        return side
-
-    def shifts(self) -> list[int]:
-        """Return by how much the scale of each series must fall for these values to fit."""
-        ranges = zip(self.low, self.high, strict=True)
-        return [0 if high - low < WINDOW else _shift_to_fit(low, high) for low, high in ranges]
-
-    def count(self, shifts: list[int]) -> list[Buckets]:
-        """Return the buckets of each series, its scale lowered by its shift; counts all series in one pass."""
-        low, high, index = self.low, self.high, self.index
-        if any(shifts):
-            low = [bucket >> shift for bucket, shift in zip(low, shifts, strict=True)]
-            high = [bucket >> shift for bucket, shift in zip(high, shifts, strict=True)]
-            index >>= np.array(shifts).repeat(self.sizes)
-        # One series' last bucket comes just before the first of the next.
-        ends = list(accumulate(last - first + 1 for first, last in zip(low, high, strict=True)))
-        index += np.array([end - 1 - last for end, last in zip(ends, high, strict=True)]).repeat(self.sizes)
-        memory = np.bincount(index).tobytes()
-        places = [end * _COUNT_BYTES for end in ends]
-        return [
-            Buckets(first, memory[start:end]) if start < end else NO_BUCKETS
-            for first, start, end in zip(low, [0, *places[:-1]], places, strict=True)
-        ]

@@ -15,11 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter import names
-from holter.distribution import Histogram, fold_groups, group
+from holter.distribution import Histogram
 from holter.model import ErrorPlace, OpenCall, Process, Reading, Series, Snapshot
 from holter.record import CELL, CELL_WORDS, CELLS_PER_BLOCK
 from holter.recorder import RECORDER, Recorder
+from holter.ring import selected
 from holter.scope import Scope
+from holter.tally import MOST_RECORDS, Tally
+
+MOST_WAITING: Final = 8_192
+"""Once so many records wait, 256 KiB, they are folded; until then, each drain costs no more than reading the rings."""
 
 _EMPTY: Final = Reading()
 
@@ -33,14 +38,20 @@ class Fold:
     Whoever calls has the recorder to itself.
     """
 
-    def __init__(self, scope: Scope, process: Process) -> None:
-        self.scope = scope
+    def __init__(self, scope: Scope, process: Process, *, most_tallied: int = MOST_RECORDS) -> None:
+        self.scope, self._most_tallied = scope, most_tallied
         self.process = process
         self.reset()
 
     def reset(self) -> None:
         """Forget all figures, as a forked child does, whose rings are new."""
-        self._pending: dict[int, Reading] = {}
+        self._backlog: list[np.ndarray] = []
+        self._waiting = 0
+        self._tally = Tally()
+        self._tallied: dict[int, Reading] = {}
+        """What the tally had come to when it was full."""
+        self._factors = np.zeros(0)
+        self._factors_version = -1, -1
         self._total: dict[int, Reading] = {}
         self._series: Mapping[int, Series] = MappingProxyType({})
         self._roots = np.zeros(0, np.int64)
@@ -50,34 +61,38 @@ class Fold:
         self._last_ns = self.process.started_ns
 
     def add(self, records: np.ndarray) -> None:
-        """Take in drained *records* of this scope."""
-        if not len(records):
-            return
-        ids = np.ascontiguousarray(records["series"])
-        groups = group(ids)
-        factors = np.array([self.scope.table.entries[key].factor for key in groups.ids.tolist()])
-        sizes = groups.sizes
-        values = groups.arrange(np.ascontiguousarray(records["value"])) * factors.repeat(sizes)
-        times = groups.arrange(np.ascontiguousarray(records["time_ns"]))
-        histograms = fold_groups(groups, values)
-        first, last = np.minimum.reduceat(times, groups.starts), np.maximum.reduceat(times, groups.starts)
-        opening = values[_first_places(times == first.repeat(sizes), groups.starts)]
-        closing = values[_last_places(times == last.repeat(sizes), groups.starts + sizes)]
-        smallest, largest = np.fmin.reduceat(values, groups.starts), np.fmax.reduceat(values, groups.starts)
-        # A gauge may hold infinities, whose sum nobody looks at.
-        with np.errstate(all="ignore"):
-            sums = np.add.reduceat(values, groups.starts)
-        columns = zip(
-            groups.ids.tolist(), sizes.tolist(), sums.tolist(), smallest.tolist(), largest.tolist(),
-            opening.tolist(), closing.tolist(), first.tolist(), last.tolist(), strict=True,
-        )  # fmt: skip
-        for key, size, total, low, high, opened, closed, first_ns, last_ns in columns:
-            reading = Reading(
-                size, total, 0, _known(low), _known(high), closed, histograms[key], opened,
-                first_ns=first_ns, last_ns=last_ns,
-            )  # fmt: skip
-            earlier = self._pending.get(key)
-            self._pending[key] = reading if earlier is None else earlier.merge(reading)
+        """Take in drained *records* of this scope, to be folded when the interval ends or many have come."""
+        self._backlog.append(records)
+        self._waiting += len(records)
+        if self._waiting >= MOST_WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Fold the records that wait; what ends an interval does so by itself."""
+        backlog, self._backlog, self._waiting = self._backlog, [], 0
+        if backlog:
+            self._learn_factors()
+            if self._tally.count + sum(map(len, backlog)) > self._most_tallied:
+                self._tallied = self._close_tally()
+            self._tally.add(backlog, self._factors)
+
+    def _learn_factors(self) -> None:
+        table = self.scope.table
+        if table.version != self._factors_version:
+            self._factors_version, entries = table.version, list(table.entries.items())
+            self._factors = np.ones(max(key for key, _ in entries) + 1)
+            for key, entry in entries:
+                self._factors[key] = entry.factor
+
+    def _recorded(self) -> dict[int, Reading]:
+        """Return what the records of this interval have come to, and forget them."""
+        self.settle()
+        readings, self._tallied = self._close_tally(), {}
+        return readings
+
+    def _close_tally(self) -> dict[int, Reading]:
+        more = self._tally.close()
+        return self._tallied | {key: self._tallied.get(key, _EMPTY).merge(reading) for key, reading in more.items()}
 
     def set(self, series: int, value: float) -> None:
         """Give a counter its total, or a gauge its value, without a record: for figures that follow from others."""
@@ -98,18 +113,19 @@ class Fold:
         interval: dict[int, Reading] = {}
         total = dict(self._total)
         grown = np.flatnonzero(cells["count"] != _padded(self._counts, len(cells))).tolist()
-        for key in {*grown, *self._pending}:
+        records = self._recorded()
+        for key in {*grown, *records}:
             series = self._series.get(key)
             if series is None:
                 continue
-            before, recorded = total.get(key, _EMPTY), self._pending.get(key, _EMPTY)
+            before, recorded = total.get(key, _EMPTY), records.get(key, _EMPTY)
             if series.kind in ("gauge", "updowncounter"):
                 interval[key], total[key] = self._gauge(key, int(cells["count"][key]), recorded, before)
             else:
                 interval[key], total[key] = self._summed(key, cells[key], recorded, before)
         for key, value in self._direct.items():
             interval[key], total[key] = _followed(self._series[key], value, monotonic_ns, total.get(key, _EMPTY))
-        self._counts, self._pending, self._direct, self._total = cells["count"].copy(), {}, {}, total
+        self._counts, self._direct, self._total = cells["count"].copy(), {}, total
         interval_ns, self._last_ns = monotonic_ns - self._last_ns, monotonic_ns
         return Snapshot(
             time_ns=wall_ns,
@@ -238,18 +254,6 @@ def _owner(series: Series) -> str:
     return str(named or series.name)
 
 
-def _first_places(found: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the first place of each group, beginning at *starts*, where something was *found*; each has one."""
-    at = np.flatnonzero(found)
-    return at[np.searchsorted(at, starts)]
-
-
-def _last_places(found: NDArray[np.bool_], ends: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the last place of each group, ending before *ends*, where something was *found*; each has one."""
-    at = np.flatnonzero(found)
-    return at[np.searchsorted(at, ends) - 1]
-
-
 def _known(extreme: float) -> float | None:
     """Return *extreme*, or None for that of values none of which was a number."""
     return None if math.isnan(extreme) else extreme
@@ -287,6 +291,8 @@ class Router:
         recorder.after_fork.append(self._forked)
         self._folds: WeakValueDictionary[int, Fold] = WeakValueDictionary()
         self._scopes = np.zeros(0, np.int64)
+        self._sole: int | None = None
+        """The scope of all series there are, where that is one."""
         self._table_version = -1, -1
 
     def attach(self, fold: Fold) -> None:
@@ -295,15 +301,18 @@ class Router:
 
     def drain(self) -> int:
         """Drain all rings and fold what came; return the number of records. The caller has the recorder to itself."""
-        records = self._recorder.drain()
-        if not len(records):
-            return 0
-        self._learn_scopes()
-        scopes = self._scopes[records["series"]]
-        for fold in list(self._folds.values()):
-            mine = scopes == fold.scope.number
-            fold.add(records if mine.all() else records[mine])
-        return len(records)
+        count = 0
+        for records in self._recorder.drain():
+            count += len(records)
+            self._learn_scopes()
+            for fold in list(self._folds.values()):
+                if self._sole == fold.scope.number:
+                    fold.add(records)
+                    continue
+                mine = self._scopes[records["series"]] == fold.scope.number
+                if mine.any():
+                    fold.add(selected(records, mine))
+        return count
 
     def _forked(self) -> None:
         self._table_version = -1, -1
@@ -318,6 +327,8 @@ class Router:
         self._scopes = np.zeros(max(key for key, _ in entries) + 1, np.int64)
         for key, entry in entries:
             self._scopes[key] = entry.scope
+        numbers = {entry.scope for _, entry in entries}
+        self._sole = numbers.pop() if len(numbers) == 1 else None
 
 
 ROUTER: Final = Router(RECORDER)

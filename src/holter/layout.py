@@ -15,6 +15,7 @@ being written, so that a process may be killed between any two stores.
 
 from __future__ import annotations
 
+import zlib
 from enum import IntEnum
 from typing import Final
 
@@ -35,6 +36,7 @@ ORDER_WORD: Final = 1
 FORMAT_WORD: Final = 2  # major in the low 32 bits, minor in the high ones
 DIRECTORY_WORD: Final = 3  # how many entries
 STATE_WORD: Final = 4
+LOST_WORD: Final = 5  # `lost_word` of how many records were overwritten before the collector read them; 0 is unknown
 BEAT_WORDS: Final = (8, 12)  # two halves: {sequence, monotonic ns, Unix ns, check}
 NAME_WORD: Final = 16  # the service's name in UTF-8, filled up with zeros, to the end of the header
 NAME_BYTES: Final = HEADER_BYTES - 8 * NAME_WORD
@@ -145,6 +147,12 @@ def aligned(size: int) -> int:
 def beat_check(sequence: int, monotonic_ns: int, wall_ns: int) -> int:
     """Return the word that tells a heartbeat that was written whole."""
     return sequence ^ monotonic_ns ^ wall_ns ^ BYTE_ORDER
+
+
+def lost_word(lost: int) -> int:
+    """Return the word that tells how many records were *lost*: 48 bits, and 16 that tell whether they are damaged."""
+    lost %= 2**48
+    return lost << 16 | zlib.crc32(lost.to_bytes(8, "little")) & 0xFFFF
 
 
 def longest_text(size: int) -> int:

@@ -71,10 +71,10 @@ class Reading:
 
 def _in_order(one: Reading, other: Reading) -> tuple[Reading, Reading]:
     """Return the reading that opened first, and the one that closed last, among those with values."""
-    known = [reading for reading in (one, other) if reading.last is not None]
-    if not known:
-        return one, other
-    return min(known, key=lambda reading: reading.first_ns), max(known, key=lambda reading: reading.last_ns)
+    if one.last is None or other.last is None:
+        return (one, one) if other.last is None else (other, other)
+    opening = one if one.first_ns <= other.first_ns else other
+    return opening, one if one.last_ns >= other.last_ns else other
 
 
 def _choose(pick: Callable[[float, float], float], one: float | None, other: float | None) -> float | None:

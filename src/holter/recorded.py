@@ -65,9 +65,13 @@ class RecordingContents:
     of each thread. ``series`` and ``totals`` map a series' id to its `Series` and its `Reading` since
     recording began, counts and sums exact up to the last instant. ``open_calls`` are those that were
     running, their ages as of ``monotonic_ns``, the last sign of life. ``history`` tells the last
-    intervals, ``alerts`` and ``error_places`` are the last ones; ``lost`` records were overwritten
-    before they were read. ``missing`` says in words what the file should have and does not;
-    ``truncated`` is whether there is anything.
+    intervals, ``alerts`` and ``error_places`` are the last ones. ``missing`` says in words what the
+    file should have and does not; ``truncated`` is whether there is anything.
+
+    ``lost`` is how many records nobody has read. Of a process that lives: those that were overwritten
+    before its collector came, as of its last interval; it never falls. Of one that died also those that
+    were read and overwritten, but whose values the process had not saved: neither ``totals`` has them
+    in its histograms nor ``records`` itself.
 
     >>> import holter
     >>> holter.RecordingContents.__name__
@@ -138,7 +142,10 @@ def read_recording(path: str | PathLike[str]) -> RecordingContents:
         notices = _newest(sections, Section.NOTICES, sections.longest_text)
         alerts, places = documents.decode_notices(notices[1]) if notices is not None else ((), ())
         cells = _cells(sections)
-        rings = _Rings(sections, entries, fold, is_live=process.state in ("running", "stopped"))
+        is_live = process.state in ("running", "stopped")
+        rings = _Rings(sections, entries, fold, is_live=is_live)
+        # What came after the fold and is not here any more, the collector of a process that lives has read long since.
+        lost = max(sections.lost, fold.lost + (0 if is_live else rings.lost))
     times = rings.records["time_ns"]
     bound = sections.beat.monotonic_ns + _PLAUSIBLE_NS
     last = int(times[times.searchsorted(bound) - 1]) if len(times) and times[0] < bound else 0
@@ -154,7 +161,7 @@ def read_recording(path: str | PathLike[str]) -> RecordingContents:
         history=history,
         alerts=alerts,
         error_places=places,
-        lost=fold.lost + rings.lost,
+        lost=lost,
         missing=tuple(sections.missing),
         beat=sections.beat,
     )

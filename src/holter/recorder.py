@@ -26,7 +26,6 @@ from holter.record import (
     EPOCH_WORD,
     LARGE_CAPACITY,
     PID_WORD,
-    RECORD,
     SMALL_CAPACITY,
     STATE_WORD,
     THREAD_WORD,
@@ -273,10 +272,14 @@ class Recorder:
             ring.words[STATE_WORD] = Ownership.ORPHANED if ring.live else Ownership.FREE
             self._free.append(ring)
 
-    def drain(self) -> np.ndarray:
-        """Return the records since the last drain, ring by ring; the caller is ``exclusive``."""
+    def drain(self) -> Iterator[np.ndarray]:
+        """
+        Yield the records since the last drain, an array for each ring with some; the caller is ``exclusive``.
+
+        One after the other, so that each may be used up while it is near, and its memory serves for the next.
+        """
         self._move_in()
-        parts, lost, fullest = [], 0, 0.0
+        lost, fullest = 0, 0.0
         now_ns = time.monotonic_ns()
         for ring in list(self.all):
             reader = self._reader(ring)
@@ -288,14 +291,13 @@ class Recorder:
                 self._outgrow(ring)
             lost += missed
             if len(records):
-                parts.append(records)
+                yield records
         if self.readers:
             self.lost += lost
         else:
             self.unread += lost
         self.fill_rate = fullest * 1e9 / max(1, now_ns - self._drained_ns)
         self._drained_ns = now_ns
-        return np.concatenate(parts) if parts else np.empty(0, RECORD)
 
     def _reader(self, ring: Ring) -> RingReader:
         known = self._readers.get(id(ring))

@@ -28,6 +28,7 @@ from holter.layout import (
     ENTRY,
     FORMAT_WORD,
     HEADER_BYTES,
+    LOST_WORD,
     MAGIC,
     MAJOR,
     MINOR,
@@ -38,6 +39,7 @@ from holter.layout import (
     Section,
     beat_check,
     longest_text,
+    lost_word,
 )
 from holter.memorylimit import cgroup_limit_bytes, host_memory_bytes
 from holter.model import Alert, ErrorPlace, Process, Snapshot
@@ -74,7 +76,7 @@ class Recording:
         self._segments, self._clock = segments, clock
         self._is_open = True
         self._words = self._begin(process)
-        self._beats = 0
+        self._beats = self._lost = 0
         self._scopes: dict[int, int] = {}
         self._learning = threading.Lock()
         self._unlearnt: deque[tuple[Mapping[int, Entry], bool]] = deque()
@@ -245,8 +247,12 @@ class Recording:
         self._series = length, memory
         return True
 
-    def beat(self, monotonic_ns: int, wall_ns: int) -> None:
-        """Tell that the process lives, and that these two times were the same moment."""
+    def beat(self, monotonic_ns: int, wall_ns: int, lost: int = 0) -> None:
+        """
+        Tell that the process lives, and that these two times were the same moment.
+
+        *lost* is how many records were overwritten before they were read; it never falls.
+        """
         if not self._is_open:
             return
         words, at = self._words, BEAT_WORDS[self._beats % 2]
@@ -255,6 +261,8 @@ class Recording:
         words[at + 1], words[at + 2] = monotonic_ns, wall_ns
         words[at + 3] = beat_check(self._beats, monotonic_ns, wall_ns)
         words[at] = self._beats
+        self._lost = max(self._lost, lost)
+        words[LOST_WORD] = lost_word(self._lost)
 
     def mark(self, *, running: bool) -> None:
         """Tell whether a monitor runs in the process, which lives on either way."""

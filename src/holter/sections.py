@@ -20,6 +20,7 @@ from holter.layout import (
     ENTRY,
     FORMAT_WORD,
     HEADER_BYTES,
+    LOST_WORD,
     MAGIC,
     MAJOR,
     MINOR,
@@ -30,6 +31,7 @@ from holter.layout import (
     Section,
     beat_check,
     longest_text,
+    lost_word,
 )
 
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -77,6 +79,8 @@ class Sections:
             words = self._checked_header(path)
             self.state = int(words[STATE_WORD])
             self.beat = _beat(words.tolist())
+            self.lost = _lost(int(words[LOST_WORD]))
+            """How many records the process had lost at its last heartbeat, as far as that is told."""
             self._places = self._directory(int(words[DIRECTORY_WORD]))
             on_error.pop_all()
 
@@ -169,3 +173,7 @@ def _beat(words: list[int]) -> Beat:
         ):
             beats.append((sequence, Beat(monotonic_ns, wall_ns)))
     return max(beats, default=(0, Beat(0, 0)))[1]
+
+
+def _lost(word: int) -> int:
+    return word >> 16 if word == lost_word(word >> 16) else 0

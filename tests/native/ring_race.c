@@ -119,6 +119,13 @@ static uint64_t
 read_record(uint64_t index, uint64_t *payload)
 {
     ring_word *record = memory->words + FIRST_RECORD_WORD + index * RECORD_WORDS;
+    if (reader == SECOND_LOOK) {
+        uint64_t copy[RECORD_WORDS];
+        bool is_whole = ring_copy(record, copy) && (copy[0] & 3) == STATE_COMMITTED &&
+                        (((copy[0] >> 8) - 1) & (CAPACITY - 1)) == index;
+        memcpy(payload, copy + 1, 3 * sizeof *payload);
+        return is_whole ? copy[0] >> 8 : 0;
+    }
     uint64_t commit = atomic_load_explicit(record, memory_order_acquire);
     if ((commit & 3) != STATE_COMMITTED || (((commit >> 8) - 1) & (CAPACITY - 1)) != index) {
         return 0;

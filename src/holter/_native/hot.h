@@ -65,6 +65,10 @@ typedef struct {
 extern PyTypeObject Ring_Type, Call_Type, TimedCall_Type, CoroutineProbe_Type, Spans_Type, Span_Type, Counter_Type,
     Gauge_Type, Histogram_Type, StreamProbe_Type, StreamStep_Type;
 
+PyObject *fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *fold_count(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+
 /* Wiped to 0 in a forked child, however it was forked; else a number of 32 bits that rises with each fork. */
 extern ring_word *process_word;
 

@@ -123,6 +123,12 @@ static PyMethodDef functions[] = {
      "Let a forked child have private, empty memory in the place of this mapping; whether that can be done."},
     {"acquire", acquire, METH_NOARGS, "Let what this thread reads from now on be no older than what it has read."},
     {"renew", renew, METH_NOARGS, "Make this another process than its parent: rings are its own from now on."},
+    {"copy", (PyCFunction)(void (*)(void))fold_copy, METH_FASTCALL,
+     "Copy records out of a ring from a sequence on, for as long as they are whole; how many."},
+    {"survey", (PyCFunction)(void (*)(void))fold_survey, METH_FASTCALL,
+     "Take records into the rows of their series; how many were taken in so far, and how many rows are used."},
+    {"count", (PyCFunction)(void (*)(void))fold_count, METH_FASTCALL,
+     "Count values where a survey has placed them, up to the first outside of its window; how many are done."},
     {NULL, NULL, 0, NULL},
 };
 

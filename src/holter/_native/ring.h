@@ -107,6 +107,18 @@ ring_record(ring_core *ring, uint32_t series, int64_t time_ns, double value, uin
     RING_STEP();
 }
 
+/* Copies a record; whether it stayed what it was meanwhile, which a second look tells, and so is whole if committed. */
+static inline bool
+ring_copy(ring_word *record, uint64_t *copy)
+{
+    copy[0] = atomic_load_explicit(record, memory_order_acquire);
+    for (int word = 1; word < RECORD_WORDS; word++) {
+        copy[word] = ring_load(record + word);
+    }
+    atomic_thread_fence(memory_order_acquire);
+    return ring_load(record) == copy[0];
+}
+
 static inline void
 cell_add(ring_word *cell, double value, uint64_t units)
 {
