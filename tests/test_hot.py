@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import get_ident
 from typing import Any
@@ -393,3 +394,32 @@ def test_the_import_leaves_the_global_lock_as_it_is() -> None:
     """
     before, after = succeed(program)
     assert before == after
+
+
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="for threads that take turns: Python 3.13"
+)
+@pytest.mark.parametrize("others", ["none", "beside", "below"])
+def test_where_nobody_else_looks_the_next_call_takes_the_place_of_the_last(others: str) -> None:
+    """What the context holds for a call stays the same, until a copy of the context has to be left as it is."""
+
+    def branch(variable: ContextVar[Any]) -> int:
+        # By five bits of their hash a context tells variables apart, by five more those that have these in common.
+        return (hash(variable) ^ hash(variable) >> 32) & 31
+
+    def call() -> int:
+        _run(watched(None))
+        return id(CONTEXT.get())
+
+    def run() -> None:
+        if others != "none":
+            variables = (ContextVar[int](f"test_{number}") for number in range(2_000))
+            next(one for one in variables if (branch(one) == branch(CONTEXT)) == (others == "below")).set(1)
+        assert 1 == len({call() for _ in range(5)})
+        copied = copy_context()
+        held = copied[CONTEXT]
+        assert id(held) != call()
+        assert held is copied[CONTEXT]
+
+    watched = Monitor("test", samplers=[]).watch(_awaited)
+    Context().run(run)

@@ -38,6 +38,9 @@ class Call:
     def __setitem__(self, index: int, value: Any, /) -> None: ...
     def __len__(self) -> int: ...
 
+class Standing:
+    call: Call | None
+
 class TimedCall:
     def __new__(
         cls,

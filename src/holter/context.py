@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from holter._ring import OUTER, START, Call
-from holter.ring import Ring
+from holter.ring import NATIVE, Ring
 
 # Set by watched coroutines and by the steps of async generators, each in its own context. A coroutine
-# that has ended leaves its call there: setting it back would cost a fifth of what watching it does.
-CONTEXT: Final[ContextVar[Call | None]] = ContextVar("holter_call", default=None)
+# that has ended leaves its call there. In C, what is set is a Standing, in which calls take turns.
+CONTEXT: Final[ContextVar[Any]] = ContextVar("holter_call", default=None)
 
 
 def innermost(ring: Ring) -> Call | None:
@@ -30,7 +30,23 @@ def innermost(ring: Ring) -> Call | None:
 
 def open_in_context() -> Call | None:
     """Return the innermost open call that the context knows of."""
-    return _first_open(CONTEXT.get())
+    return _first_open(in_context())
+
+
+def in_context() -> Call | None:
+    """Return the call that stands in the context, which may have ended."""
+    held: Any = CONTEXT.get()
+    call: Call | None = held.call if NATIVE is not None and type(held) is NATIVE.Standing else held
+    return call
+
+
+def leave(call: Call, before: Any) -> None:
+    """Set *before*, which the context held before *call*, where that or a coroutine awaited by it still stands."""
+    held = in_context()
+    while held is not None and held is not call and not held[START]:
+        held = held[OUTER]
+    if held is call:
+        CONTEXT.set(before)
 
 
 def shorten(call: Call) -> None:

@@ -7,10 +7,12 @@ import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from contracts import async_generators, generators
+from contracts.generators import ThingError
 from contracts.watched import Time, forget_places, in_flight, outcomes, values
 from holter import names
 from holter.clock import Clock
@@ -295,6 +297,41 @@ def test_a_stream_is_the_inner_call_in_whichever_coroutine_it_goes_on(monitor: M
         assert found is not None
         assert tagged is not None
         assert (count, count) == (found.total.count, tagged.total.count)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_follows_an_item_is_part_of_the_consumer(monitor: Monitor, *, fails: bool) -> None:
+    """A coroutine that the stream has awaited for an item leaves the context as the stream found it."""
+
+    @monitor.watch(name="fetch")
+    async def fetch() -> None:
+        await asyncio.sleep(0)
+        if fails:
+            raise ThingError
+
+    @monitor.watch(name="stream")
+    async def stream() -> AsyncIterator[int]:
+        for item in range(2):
+            with suppress(ThingError):
+                await fetch()
+            yield item
+
+    @monitor.watch(name="ask")
+    async def ask() -> None:
+        async for _ in stream():
+            with monitor.span("between"):
+                pass
+        with monitor.span("after"):
+            pass
+
+    asyncio.run(ask())
+    snapshot = monitor.snapshot()
+    spans = {
+        (series.attributes[names.SPAN_NAME], series.attributes.get(names.CALL_NAME))
+        for series in snapshot.series.values()
+        if series.name == names.SPAN_DURATION and series.id in snapshot.total
+    }
+    assert {("between", "ask"), ("after", "ask")} == spans
 
 
 def test_an_error_thrown_in_has_the_place_where_it_was_raised(monitor: Monitor) -> None:

@@ -310,18 +310,6 @@ typedef struct {
     uint32_t units;
 } CoroutineProbe;
 
-/* From here on, code in this context and in those copied from it is part of the call. */
-static inline void
-coroutine_settle(CoroutineProbe *probe, Call *call)
-{
-    call->outer = (PyObject *)call_in_context(probe->context);
-    PyObject *token = PyContextVar_Set(probe->context, (PyObject *)call);
-    if (UNLIKELY(token == NULL)) {
-        PyErr_Clear();
-    }
-    Py_XDECREF(token);
-}
-
 static PyObject *
 coroutine_begin(CoroutineProbe *probe, PyObject *unused)
 {
@@ -331,7 +319,7 @@ coroutine_begin(CoroutineProbe *probe, PyObject *unused)
     if (call == NULL) {
         return NULL;
     }
-    coroutine_settle(probe, call);
+    context_enter(probe->context, call);
     return (PyObject *)call;
 }
 
@@ -350,7 +338,7 @@ coroutine_start(CoroutineProbe *probe, PyObject *object)
     }
     PyObject *running = call->pending;
     call->pending = NULL;
-    coroutine_settle(probe, call);
+    context_enter(probe->context, call);
     return running;
 }
 
@@ -392,6 +380,8 @@ coroutine_fail(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "expected an open call and its error");
         return NULL;
     }
+    /* At once, should there be no room on the stack for the rest. */
+    context_leave(probe->context, (Call *)args[0]);
     PyObject *noted = PyObject_Vectorcall(probe->failed, args, 2, NULL);
     if (call_start((Call *)args[0]) == 0) {
         call_shorten((Call *)args[0]);

@@ -62,7 +62,14 @@ typedef struct {
     PyObject *pending; /* of a call that has not begun, the coroutine that it will run; else NULL */
 } Call;
 
-extern PyTypeObject Ring_Type, Call_Type, TimedCall_Type, CoroutineProbe_Type, Spans_Type, Span_Type, Counter_Type,
+/* What a context holds in the place of a call, so that another call may take its place there: see context.c. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *variable;
+    PyObject *call; /* a Call, None, or NULL */
+} Standing;
+
+extern PyTypeObject Ring_Type, Call_Type, Standing_Type, TimedCall_Type, CoroutineProbe_Type, Spans_Type, Span_Type, Counter_Type,
     Gauge_Type, Histogram_Type, StreamProbe_Type, StreamStep_Type;
 
 PyObject *fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
@@ -182,8 +189,14 @@ void call_step_out(Ring *ring, Call *call);
 
 /* The innermost open call around the running code, a new reference, or NULL; `context` is the context variable. */
 Call *call_innermost(Ring *ring, PyObject *context);
+/* The first that is open of a call, a reference which it takes, and those around it; a new reference, or NULL. */
+Call *first_open(PyObject *call);
 /* The innermost open call that the context variable knows of, a new reference, or NULL. */
 Call *call_in_context(PyObject *context);
+/* From here on, code in this context and in those copied from it is part of the call, which is new. */
+void context_enter(PyObject *context, Call *call);
+/* The call is over: where it stands in this context, the one around it stands there again. */
+void context_leave(PyObject *context, Call *call);
 /* Lets go of the calls around one that has ended which have ended too: else each would keep the one before it. */
 void call_shorten(Call *call);
 

@@ -107,9 +107,9 @@ prepare(PyObject *module)
     if (show_python() < 0) {
         return -1;
     }
-    PyTypeObject *types[] = {&Ring_Type,    &Call_Type,      &TimedCall_Type,   &CoroutineProbe_Type,
-                             &Spans_Type,   &Span_Type,      &Counter_Type,     &Gauge_Type,
-                             &Histogram_Type, &StreamProbe_Type, &StreamStep_Type};
+    PyTypeObject *types[] = {&Ring_Type,  &Call_Type,    &Standing_Type, &TimedCall_Type, &CoroutineProbe_Type, &Spans_Type,
+                             &Span_Type,  &Counter_Type, &Gauge_Type,    &Histogram_Type, &StreamProbe_Type,
+                             &StreamStep_Type};
     for (size_t index = 0; index < sizeof types / sizeof *types; index++) {
         if (PyModule_AddType(module, types[index]) < 0) {
             return -1;

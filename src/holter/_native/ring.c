@@ -221,8 +221,7 @@ call_set_outer(Call *call, PyObject *outer)
     Py_XDECREF(before);
 }
 
-/* The first that is open of a call, which it takes, and those around it; a new reference, or NULL. */
-static Call *
+Call *
 first_open(PyObject *call)
 {
     while (call != NULL && Py_IS_TYPE(call, &Call_Type)) {
@@ -251,17 +250,6 @@ call_shorten(Call *call)
         call_set_outer(call, open);
     }
     Py_DECREF(outer);
-}
-
-Call *
-call_in_context(PyObject *context)
-{
-    PyObject *set = NULL;
-    if (PyContextVar_Get(context, Py_None, &set) < 0 || set == NULL) {
-        PyErr_Clear();
-        return NULL;
-    }
-    return first_open(set);
 }
 
 Call *

@@ -139,9 +139,6 @@ def _drive(function: Callable[..., Any], probe: CallProbe) -> Callable[[Call], A
         try:
             return end(call, await start(call))
         except BaseException as error:
-            # At once, should there be no room on the stack for the rest.
-            if context.CONTEXT.get() is call:
-                context.CONTEXT.set(call[OUTER])
             fail(call, error)
             raise
 

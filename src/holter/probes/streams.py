@@ -211,8 +211,7 @@ def watch_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], pro
             finally:
                 # It holds what was sent or thrown.
                 step = None
-                if context.CONTEXT.get() is call:
-                    context.CONTEXT.set(outer)
+                context.leave(call, outer)
             try:
                 step = source.asend((yield item.pop()))
             except BaseException as error:  # noqa: BLE001 - passed on to the source
