@@ -18,16 +18,16 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment settings layout memorylimit whereabouts halves compiled",
+    "environment settings layout memorylimit whereabouts halves compiled descriptors listing",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
-    "recordings",
-    "time": "fold timeline changes verdict window measure causes rule wording sheets report "
+    "recordings leadership departed launcher members differences union portholder",
+    "time": "fold group timeline changes verdict window measure causes rule wording sheets report "
     "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition",
     "outer rooms": "probes samplers checks exporters watch",
-    "top": "digits progressbar instruments cost chronicle sampling delivery judging notices monitor default cli "
-    "endpoint __init__ __main__",
+    "top": "farewell digits progressbar instruments cost chronicle membership upkeep sampling delivery judging notices "
+    "monitor default cli endpoint __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holter.errors import RecordingUnavailable
+from holter.farewell import Farewell
 from holter.fold import summed_cells
+from holter.group import Group
 from holter.history import History
+from holter.members import GroupName
 from holter.model import Alert, Process, Snapshot
 from holter.recorder import RECORDER, Recorder
+from holter.scope import Scope
 
 if TYPE_CHECKING:
-    from holter.recording import Recording
+    from holter.recording import Membership, Recording
 
 
 class Chronicle:
@@ -34,8 +36,12 @@ class Chronicle:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
+        self._farewell: Farewell | None = None
         self._snapshots: dict[object, Snapshot] = {}
         self.recording: Recording | None = None
+        self._grouped: object = None
+        """The monitor that is in a group, if one is."""
+        self._leave: Callable[[], None] | None = None
         self.unavailable = ""
         """Why there is no recording, where one was wanted."""
 
@@ -43,8 +49,12 @@ class Chronicle:
         self._recorder.table.added = None
         self._begin()
 
-    def join(self, monitor: object, process: Process) -> list[Path]:
-        """Record for *monitor* too; return the recordings of predecessors of *process* that died and were not told."""
+    def join(self, monitor: object, process: Process, membership: Membership | None = None) -> list[Path]:
+        """
+        Record for *monitor* too; return the recordings of predecessors of *process* that died and were not told.
+
+        With a *membership* what it records is part of a group; whoever wants to act in that asks `group`.
+        """
         from holter.recording import Recording  # noqa: PLC0415 - a program that does not record need not load it
         from holter.recordings import sweep  # noqa: PLC0415
 
@@ -52,7 +62,7 @@ class Chronicle:
         with self._lock:
             if self.recording is None:
                 try:
-                    recording = Recording.create(process)
+                    recording = Recording.create(process, membership=membership)
                     died = sweep(recording.path.parent, process.service)
                 except RecordingUnavailable as reason:
                     self.unavailable = str(reason)
@@ -63,17 +73,31 @@ class Chronicle:
                 # At once, so that what a new series says can be read whenever the process dies.
                 table.added = functools.partial(recording.learn, grow=False)
                 self._recorder.record_into(recording)
-                self._end_with_the_process()
+                # Before the monitors, and so called after them.
+                self._farewell = Farewell(self._close, -1)
+            elif membership is not None and not self._is_taken(monitor):
+                self.recording.enlist(membership)
             self._snapshots[monitor] = Snapshot(0, 0, {}, {}, {})
             self.recording.mark(running=True)
         return died
 
-    def _end_with_the_process(self) -> None:
-        # Before the monitors, and so called after them.
-        atexit.register(self._close)
-        if "multiprocessing.util" in sys.modules:
-            # A multiprocessing child leaves by os._exit, which skips atexit; monitors stop at priority 0.
-            sys.modules["multiprocessing.util"].Finalize(self, self._close, exitpriority=-1)
+    def _is_taken(self, monitor: object) -> bool:
+        """Whether another monitor is in a group with this process."""
+        return self._grouped in self._snapshots and self._grouped is not monitor
+
+    def group(self, monitor: object, scope: Scope, name: GroupName, interval_seconds: float) -> Group | None:
+        """
+        Return the group *name* in which *monitor* has joined with the series of *scope*.
+
+        None where there is no recording, or another monitor of this process is in a group already.
+        """
+        with self._lock:
+            if self.recording is None or self._is_taken(monitor):
+                return None
+            path = self.recording.path
+            group = Group(path.parent, name, path, interval_seconds)
+            self._grouped, self._leave = monitor, functools.partial(scope.guard.run, "group", None, group.leave)
+            return group
 
     def leave(self, monitor: object) -> None:
         """Record no longer for *monitor*, whose process lives on."""
@@ -117,7 +141,11 @@ class Chronicle:
 
     def _close(self) -> None:
         if self.recording is not None:
-            self.recording.close(clean=True)
+            # What it has done stays part of what the group did: whoever leads counts it in and removes the file.
+            self.recording.close(clean=True, leave=self._leave is not None)
+        if self._leave is not None:
+            leave, self._leave = self._leave, None
+            leave()
 
 
 CHRONICLE: Final = Chronicle(RECORDER)

@@ -67,6 +67,7 @@ def start(
     on_alert: OnAlert | None = None,
     interval_seconds: float = 1.0,
     recording: bool = True,
+    group: str | None = None,
     strict: bool = False,
 ) -> Monitor:
     """
@@ -82,6 +83,11 @@ def start(
     process which is killed: `holter postmortem` reads it, and the next start tells how it died. A
     process that ends by itself removes it. Where no such file can be had, the first line logged
     says why, and all else is the same.
+
+    All processes of a user that record for the service *name* are one group, whichever server or launcher has
+    started them, and need no set-up: one of them leads. It judges and exports what all do together, to log,
+    CSV, console and Prometheus; its place is taken when it ends. Totals of processes that have ended are kept
+    while others go on. *group* is a word that sets some apart, as two deployments on one machine.
 
     A second start with equal arguments returns the running monitor, with others replaces it.
 
@@ -106,6 +112,7 @@ def start(
         on_alert=on_alert,
         interval_seconds=interval_seconds,
         recording=recording,
+        group=group or "",
         strict=strict,
         fold=_the_fold(),
     )
@@ -174,5 +181,5 @@ def alerts() -> tuple[Alert, ...]:
 
 
 def latest() -> tuple[Snapshot | None, tuple[Alert, ...]]:
-    """Return the newest snapshot that the default monitor has taken, if any, and its alerts; takes none itself."""
-    return (None, ()) if _monitor is None else (_monitor.latest, _monitor.alerts())
+    """Return what all processes of the default monitor's group have done last, if anything, and its alerts."""
+    return (None, ()) if _monitor is None else (_monitor.latest_of_all, _monitor.alerts())

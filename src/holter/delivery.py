@@ -37,7 +37,9 @@ class Delivery:
         self._alerts: deque[Alert] = deque()
         self._exported_ns = 0
         self._busy_since: float | None = None
-        self._is_due = self._is_closing = False
+        self.is_of_group = bool(getattr(exporter, "whole_group", False))
+        """Whether it is told of all processes of a group, in the one that leads."""
+        self._is_due = self._is_closing = self._is_to_rest = False
         self._close_by = 0.0
         self.is_closed = False
 
@@ -55,6 +57,13 @@ class Delivery:
                 self._count(EXPORTER_FAILURES, "{failure}")
         for _ in range(dropped):
             self._count(EXPORTER_DROPPED, "{alert}")
+
+    def rest(self) -> None:
+        """Let the exporter give back what only one process can have: another one leads the group now."""
+        with self._changed:
+            if self._exported_ns and not self._is_to_rest and hasattr(self.exporter, "rest"):
+                self._is_to_rest, self._exported_ns, self._pending = True, 0, None
+                self._changed.notify_all()
 
     def _keep(self, alerts: Iterable[Alert]) -> int:
         self._alerts.extend(alerts)
@@ -92,12 +101,15 @@ class Delivery:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_due or self._is_closing)
+                self._changed.wait_for(lambda: self._is_due or self._is_closing or self._is_to_rest)
+                is_to_rest, self._is_to_rest = self._is_to_rest, False
                 snapshot, alerts = self._pending, list(self._alerts)
                 self._pending = None
                 self._alerts.clear()
                 self._is_due = False
                 self._busy_since = time.monotonic()
+            if is_to_rest:
+                self._scope.guard.run(f"exporter {self.name} rest", None, self.exporter.rest)  # type: ignore[attr-defined]  # rest() has looked
             if snapshot is not None:
                 self._export(snapshot, alerts)
             with self._changed:

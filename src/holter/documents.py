@@ -14,7 +14,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, cast, get_args
 
-from holter.metric import Attributes, Kind, Series
+from holter.metric import Across, Attributes, Kind, Series
 from holter.model import Alert, AlertState, ErrorPlace, Process, Severity
 from holter.options import is_attribute_value
 from holter.series import Entry
@@ -27,6 +27,9 @@ MOST_ALERTS: Final = 64
 MOST_PLACES: Final = 32
 _MOST_ATTRIBUTES: Final = 64
 _KINDS: Final = get_args(Kind)
+_ACROSS: Final = get_args(Across)
+_USUAL: Final = "last"
+"""How a series goes together with those of other processes where its line does not tell."""
 
 
 def _foreign(value: object) -> object:
@@ -43,16 +46,17 @@ class RecordedProcess(Process):
     """
     The process that a recording is of: `Process`, what has become of it, and how much memory it could have.
 
-    ``state`` is "running"; "stopped", which is alive without a monitor; "closed", which has ended as it
-    wanted to; or "dead", which has not. Where ``is_sure`` is False it follows from the last
-    heartbeat, as the process is of another pid namespace. ``ended_ns`` is the Unix time of the last
-    sign of life.
+    ``created_ns`` is when the recording was begun, on the monotonic clock. ``state`` is "running"; "stopped",
+    which is alive without a monitor; "closed", which has ended as it wanted to; or "dead", which has not. Where
+    ``is_sure`` is False it follows from the last heartbeat, as the process is of another pid namespace.
+    ``ended_ns`` is the Unix time of the last sign of life.
     """
 
     state: str = "running"
     is_sure: bool = True
     ended_ns: int = 0
     user: int = 0
+    created_ns: int = 0
     memory_limit_bytes: int | None = None
     host_memory_bytes: int | None = None
     whereabouts: Whereabouts = field(default_factory=lambda: Whereabouts(0))
@@ -85,6 +89,7 @@ def decode_identity(content: bytes) -> RecordedProcess | None:
         started_ns=_integer(known.get("started_ns")) or 0,
         environment=MappingProxyType(environment if isinstance(environment, dict) else {}),
         user=_integer(known.get("user")) or 0,
+        created_ns=_integer(known.get("created_ns")) or 0,
         memory_limit_bytes=_integer(known.get("memory_limit_bytes")),
         host_memory_bytes=_integer(known.get("host_memory_bytes")),
         whereabouts=Whereabouts(
@@ -117,9 +122,10 @@ def encode_series(key: int, entry: Entry) -> bytes:
         series.kind,
         attributes,
         series.parent,
+        *([] if series.across == _USUAL else [series.across]),
     ]
     line = _dump(row).encode() + b"\n"
-    return line if len(line) <= LONGEST_LINE else _dump([*row[:6], {}, series.parent]).encode() + b"\n"
+    return line if len(line) <= LONGEST_LINE else _dump([*row[:6], {}, *row[7:]]).encode() + b"\n"
 
 
 def decode_series(lines: Iterable[bytes], most: int) -> dict[int, Entry]:
@@ -128,9 +134,9 @@ def decode_series(lines: Iterable[bytes], most: int) -> dict[int, Entry]:
     shared: dict[str, str] = {}
     for line in islice(lines, max(0, most)):
         row = _parsed(line) if len(line) <= LONGEST_LINE else None
-        if not isinstance(row, list) or len(row) != 8:  # noqa: PLR2004 - as it is written above
+        if not isinstance(row, list) or len(row) not in (8, 9):
             continue
-        key, scope, factor, name, unit, kind, attributes, parent = row
+        key, scope, factor, name, unit, kind, attributes, parent, across = [*row, _USUAL][:9]
         is_sound = (
             _integer(key) is not None
             and _integer(scope) is not None
@@ -138,14 +144,30 @@ def decode_series(lines: Iterable[bytes], most: int) -> dict[int, Entry]:
             and isinstance(name, str)
             and isinstance(unit, str)
             and kind in _KINDS
+            and across in _ACROSS
             and 0 <= key < 2**32
         )
         if is_sound:
             # Names repeat, and are kept once.
             name, unit = (shared.setdefault(_text(text), _text(text)) for text in (name, unit))
-            made = Series(key, name, unit, kind, _attributes(attributes), _integer(parent))
+            made = Series(key, name, unit, kind, _attributes(attributes), _integer(parent), across)
             entries[key] = Entry(made, scope, float(factor))
     return entries
+
+
+def encode_membership(scope: int, service: str, group: str) -> bytes:
+    """Return a line that says of which group *scope* is a part."""
+    return _dump([scope, _text(service), _text(group)]).encode() + b"\n"
+
+
+def decode_memberships(content: bytes) -> dict[int, tuple[str, str]]:
+    """Return service and group of each scope that *content* names; the last line of a scope holds."""
+    found: dict[int, tuple[str, str]] = {}
+    for line in content.split(b"\n")[:LONGEST_TEXT]:
+        row = _parsed(line)
+        if isinstance(row, list) and len(row) == 3 and _integer(row[0]) is not None:  # noqa: PLR2004 - as above
+            found[row[0]] = _text(row[1]), _text(row[2])
+    return found
 
 
 def encode_alert(alert: Alert) -> bytes:

@@ -5,6 +5,7 @@ The errors that set-up calls raise.
     ├── ConfigurationError    (also a ValueError)    an argument that cannot work
     ├── MissingExtraError     (also an ImportError)  an optional package is not installed
     ├── RecordingError        (also a ValueError)    a file that cannot be read as a recording
+    │   └── NewerFormatError                         one that a newer holter has written
     └── RecordingUnavailable  (also an OSError)      no file for a recording; the monitor goes on without
 
 Nothing here is ever raised on the hot path, where trouble is counted instead.
@@ -61,6 +62,10 @@ class RecordingError(HolterError, ValueError):
         ...
     holter.errors.RecordingError: notes.holter is no recording of holter: it does not begin as one
     """
+
+
+class NewerFormatError(RecordingError):
+    """A recording of a format that this holter does not know, because a newer one wrote it."""
 
 
 class RecordingUnavailable(HolterError, OSError):  # noqa: N818 - it is an answer, which the monitor takes

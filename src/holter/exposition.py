@@ -210,7 +210,7 @@ def _info(process: Process) -> Metric:
         "service.name": process.service,
         "service.version": process.version or "",
         "service.instance.id": process.instance,
-        "process.pid": process.pid,
+        "process.pid": process.pid or "",
         "host.name": process.host,
         "holter.fingerprint": process.fingerprint,
     }

@@ -172,6 +172,12 @@ class Folded:
         """Return the ids of the series that have a reading."""
         return self._table["series"]
 
+    def marks(self) -> list[tuple[int, tuple[int, float, int]]]:
+        """Return of each series that has a reading its id, and what differs whenever the reading does."""
+        table = self._table
+        columns = (table[name].tolist() for name in ("count", "sum", "last_ns"))
+        return list(zip(table["series"].tolist(), zip(*columns, strict=True), strict=True))
+
     def cursor(self, ring: int) -> int:
         """Return the sequence up to which the records of *ring* were folded."""
         row = self._cursor_rows.find(ring)

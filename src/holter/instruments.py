@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, overload
 
 from holter.errors import ConfigurationError
-from holter.metric import Attributes, AttributeValue, Kind
+from holter.metric import Across, Attributes, AttributeValue, Kind
 from holter.options import checked_attributes, checked_metric_name
 from holter.probe import Units
 from holter.probes.blocks import InertSpan, Span, Spans, Tags
@@ -308,12 +308,15 @@ class Instruments:
         unit: str = "1",
         attributes: Attributes | None = None,
         read: Callable[[], Any] | None = None,
+        across: Across = "last",
     ) -> Gauge:
         """
         Return the gauge *name*, a value that goes up and down.
 
         With *read*, a function without arguments, holter asks for the value itself at each
-        interval, from its own thread; one that raises is counted.
+        interval, from its own thread; one that raises is counted. *across* says what the gauge of several
+        processes of a service is: the value that was set "last" in any of them, the "sum", the "min" or the "max"
+        of those that live, or "each" by itself, with the attribute ``process.pid``.
 
         >>> import holter, queue
         >>> waiting = queue.Queue()
@@ -326,7 +329,10 @@ class Instruments:
         """
         if read is not None and not callable(read):
             raise ConfigurationError(f"expected read as a function without arguments, got {type(read).__name__}")
-        series = self._metric(name, unit, "gauge", attributes)
+        if across not in get_args(Across):
+            expected = ", ".join(map(repr, get_args(Across)))
+            raise ConfigurationError(f"expected across as one of {expected}, got {across!r:.60}")
+        series = self._metric(name, unit, "gauge", attributes, across)
         if read is not None and not DISABLED:
             self._scope.reads[series] = read
         return gauge_of(self._scope, series)
@@ -344,7 +350,9 @@ class Instruments:
         """
         return histogram_of(self._scope, self._metric(name, unit, "histogram", attributes))
 
-    def _metric(self, name: str, unit: Any, kind: Kind, attributes: Attributes | None) -> int:
+    def _metric(
+        self, name: str, unit: Any, kind: Kind, attributes: Attributes | None, across: Across | None = None
+    ) -> int:
         checked_metric_name(name)
         if not isinstance(unit, str) or not unit or len(unit) > _LONGEST_UNIT:
             raise ConfigurationError(f"expected a unit such as 's', 'By', '1' or '{{row}}', got {unit!r:.60}")
@@ -354,4 +362,4 @@ class Instruments:
                 f"expected {name!r} as a {known[0]} in {known[1]!r}, as it was made first, "
                 f"got a {kind} in {unit!r}: choose another name"
             )
-        return self._scope.series(name, unit, kind, checked_attributes(attributes))
+        return self._scope.series(name, unit, kind, checked_attributes(attributes), across=across)

@@ -28,6 +28,8 @@ BYTE_ORDER: Final = 0x0102030405060708
 MAJOR: Final = 1
 MINOR: Final = 0
 SUFFIX: Final = ".holter"
+TOLD: Final = ".dead"
+"""In the name of a recording whose process is known to be dead, and whose death has been told."""
 
 HEADER_BYTES: Final = 512
 ALIGNMENT: Final = 64
@@ -37,6 +39,7 @@ FORMAT_WORD: Final = 2  # major in the low 32 bits, minor in the high ones
 DIRECTORY_WORD: Final = 3  # how many entries
 STATE_WORD: Final = 4
 LOST_WORD: Final = 5  # `lost_word` of how many records were overwritten before the collector read them; 0 is unknown
+CREATED_WORD: Final = 6  # when the recording was begun, monotonic ns; 0 is unknown
 BEAT_WORDS: Final = (8, 12)  # two halves: {sequence, monotonic ns, Unix ns, check}
 NAME_WORD: Final = 16  # the service's name in UTF-8, filled up with zeros, to the end of the header
 NAME_BYTES: Final = HEADER_BYTES - 8 * NAME_WORD
@@ -73,6 +76,8 @@ class Section(IntEnum):
     """8 words of series ids, then as many rows of points; the number is scope * 2**32 + place of the first row / 8."""
     NOTICES = 8
     """Two halves of JSON: the last alerts and places of errors."""
+    MEMBERSHIP = 9
+    """{bytes used}, then a JSON list a line: which scope is part of which group; appended as series are."""
 
 
 ENTRY: Final = np.dtype([("offset", "<u8"), ("length", "<u8"), ("number", "<u8"), ("kind", "<u4"), ("version", "<u4")])

@@ -8,6 +8,9 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
+Across = Literal["last", "sum", "min", "max", "each"]
+"""What becomes of a level that several processes of a service have; counters and histograms always add up."""
+
 AttributeValue = str | bool | int | float
 Attributes = Mapping[str, AttributeValue]
 
@@ -22,6 +25,8 @@ class Series:
     ``parent`` is the id of the series of which this one is a part: the calls with another
     outcome than ok, or with a tag. Parts are disjoint: a call is counted in one of them, or in
     the parent itself, never in two, so that the sum over the family counts every call once.
+    ``across`` says what a gauge is where several processes of a service have it: the one that was set
+    last, the sum, the smallest, the largest, or each by itself.
 
     >>> Series(1, "app.queue.length", "{item}", "gauge").matches("app.queue.length", {})
     True
@@ -33,6 +38,7 @@ class Series:
     kind: Kind
     attributes: Attributes = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     parent: int | None = None
+    across: Across = "last"
 
     def matches(self, name: str, where: Attributes) -> bool:
         """Whether this is a series of metric *name* that has all the attributes *where*."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from holter.metric import NO_ATTRIBUTES, Attributes, AttributeValue, Kind, Series
+from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kind, Series
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
@@ -14,6 +14,7 @@ from holter.record import Outcome
 __all__ = [
     "NO_ATTRIBUTES",
     "STATISTICS",
+    "Across",
     "Alert",
     "AlertState",
     "AttributeValue",
@@ -242,13 +243,20 @@ class Record(Protocol):
     """How a sampler hands over one value."""
 
     def __call__(
-        self, name: str, value: float, *, unit: str = "1", kind: Kind = "gauge", attributes: Attributes | None = None
+        self,
+        name: str,
+        value: float,
+        *,
+        unit: str = "1",
+        kind: Kind = "gauge",
+        attributes: Attributes | None = None,
+        across: Across | None = None,
     ) -> None:
         """
         Record *value* for metric *name*, in base units (s, By, 1 for ratios).
 
         A counter's value is cumulative, as the system gives it; what it has grown since the last
-        call is counted, and a fall counts as a restart from zero.
+        call is counted, and a fall counts as a restart from zero. *across* is as in `gauge`.
         """
 
 
@@ -256,6 +264,9 @@ class Record(Protocol):
 class Sampler(Protocol):
     """
     What polls values at its own interval.
+
+    One with ``whole_host = True`` tells of more than its process: of several processes of a service, only the
+    one that leads them calls it.
 
     >>> class Backlog:
     ...     interval_seconds = 1.0
@@ -291,6 +302,10 @@ class Check(Protocol):
 class Exporter(Protocol):
     """
     What ships snapshots and alerts; called from one thread of its own, never from the user's.
+
+    One with ``whole_group = True`` tells of the whole service: of several processes only the one that leads
+    them calls it, with the snapshots of all. When another one comes to lead, ``rest()`` is called, if there is
+    such a method, so that what only one process can have, as a port, is given back.
 
     >>> class Count:
     ...     every_seconds = 10.0

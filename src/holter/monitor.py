@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import time
 import uuid
@@ -13,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from weakref import WeakSet
 
 from holter import names, words
@@ -22,14 +20,15 @@ from holter.clock import SYSTEM, Clock
 from holter.cost import Ledger
 from holter.delivery import Delivery
 from holter.environment import describe
+from holter.farewell import Farewell
 from holter.fold import ROUTER, Fold
 from holter.history import History
 from holter.instruments import Instruments
 from holter.judging import Judges
+from holter.membership import Membership
 from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
 from holter.notices import AlertCallback, Notices
 from holter.options import DEFAULT_TIMEOUT
-from holter.record import Outcome
 from holter.recorder import DISABLED, RECORDER
 from holter.report import Summary, summarise
 from holter.ring import IMPLEMENTATION
@@ -38,7 +37,7 @@ from holter.samplers.process import ProcessSampler
 from holter.sampling import Sampling
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
-from holter.values import number
+from holter.upkeep import read_gauges, record_duration, set_own_figures
 from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
@@ -51,10 +50,10 @@ class Monitor(Instruments):
     """
     A recorder with series of its own: what it watches, no other monitor sees.
 
-    Takes the arguments of `start`, has the same methods as the module, and runs from ``start``
-    (or ``with``) to ``stop``. One thread collects, and each sampler, check and exporter has one of
-    its own; all are daemons. A forked child that records goes on by itself with threads, figures
-    and exporters of its own; one that does not record starts nothing.
+    Takes the arguments of `start`, has the same methods as the module, and runs from ``start`` (or ``with``) to
+    ``stop``; only with *group* is it in a group with other processes. One thread collects, and each sampler,
+    check and exporter has one of its own; all are daemons. A forked child that records goes on by itself with
+    threads, figures and exporters of its own; one that does not record starts nothing.
 
     >>> import holter
     >>> with holter.Monitor("sentiment", samplers=[]) as monitor:
@@ -76,6 +75,7 @@ class Monitor(Instruments):
         on_alert: OnAlert | None = None,
         interval_seconds: float = 1.0,
         recording: bool = True,
+        group: str | None = None,
         strict: bool = False,
         clock: Clock = SYSTEM,
         fold: Fold | None = None,
@@ -90,6 +90,7 @@ class Monitor(Instruments):
             on_alert=on_alert,
             interval_seconds=interval_seconds,
             recording=recording,
+            group=group,
             strict=strict,
         )
         if fold is None:
@@ -115,8 +116,9 @@ class Monitor(Instruments):
         self._history = History()
         self._judges = Judges(self._scope, ())
         self._latest: Snapshot | None = None
+        self._membership = Membership()
         self._samplings: list[Sampling] = []
-        self._at_exit: Any = None
+        self._at_exit: Farewell | None = None
         self._ledger: Ledger | None = None
         self._predecessors: list[Path] = []
 
@@ -140,7 +142,12 @@ class Monitor(Instruments):
         self._begin()
         self._scope.guard.strict = self.settings.strict
         if self.settings.recording:
-            self._predecessors = self._scope.guard.run("recording", [], CHRONICLE.join, self, self._fold.process)
+            member = self._membership.of(self.settings, self._scope)
+            self._predecessors = self._scope.guard.run(
+                "recording", [], CHRONICLE.join, self, self._fold.process, member
+            )
+        self._scope.guard.run("group", None, self._membership.join, self, self.settings, self._scope)
+        leads = lambda: self._membership.leads  # noqa: E731 - what it is at the time
         plug_ins: list[Exporter] = [Notices(LOGGER, self._scope.guard), *self.settings.exporters]
         if self.settings.on_alert is not None:
             plug_ins.append(AlertCallback(self.settings.on_alert, self._scope.guard))
@@ -152,7 +159,7 @@ class Monitor(Instruments):
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks)
         self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
-        self._samplings = [Sampling(self._scope, sampler, self._stopping) for sampler in self.settings.samplers]
+        self._samplings = [Sampling(self._scope, sampler, self._stopping, leads) for sampler in self.settings.samplers]
         self.is_running = True
         self._spawn("collector", self._collect)
         for delivery in (*self._deliveries, *self._judges.deliveries):
@@ -161,10 +168,7 @@ class Monitor(Instruments):
             self._spawn(sampling.name, sampling.run)
         if self._predecessors:
             self._spawn("predecessors", lambda: self._scope.guard.run("recording", None, self._tell_of_predecessors))
-        atexit.register(self.stop)
-        if "multiprocessing.util" in sys.modules:
-            # A multiprocessing child leaves by os._exit, which skips atexit.
-            self._at_exit = sys.modules["multiprocessing.util"].Finalize(self, self.stop, exitpriority=0)
+        self._at_exit = Farewell(self.stop, 0)
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=f"holter-{name}", daemon=True)
@@ -205,10 +209,10 @@ class Monitor(Instruments):
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        self._scope.guard.run("group", None, self._membership.resign)
         self._scope.guard.strict = False
         RECORDER.readers.discard(self)
         CHRONICLE.leave(self)
-        atexit.unregister(self.stop)
         if self._at_exit is not None:
             self._at_exit.cancel()
         return complete and all(delivery.is_closed for delivery in self._deliveries)
@@ -274,13 +278,14 @@ class Monitor(Instruments):
         if not turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
             return None
         try:
-            self._read_gauges()
+            read_gauges(self._scope)
             begun_ns = self._clock.monotonic_ns()
             with RECORDER.exclusive(deadline) as is_mine:
                 if not is_mine:
                     return None
                 ROUTER.drain()
-                self._set_own_figures()
+                set_own_figures(self._fold, self._ledger)
+                self._membership.set_figures(self._fold)
                 snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns())
                 cursors = RECORDER.cursors()
                 RECORDER.stock()
@@ -291,36 +296,19 @@ class Monitor(Instruments):
                 threads_ns += sum(one.cpu_ns for one in self._samplings)
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
-            alerts = self._judges.ask(snapshot, deadline, patiently=now)
+            whole = self._membership.turn(snapshot)
+            alerts = [] if whole is None else self._judges.ask(whole, deadline, patiently=now)
             for delivery in self._deliveries:
-                delivery.offer(snapshot, alerts, now=now)
+                seen = whole if delivery.is_of_group else snapshot
+                if seen is None:
+                    delivery.rest()
+                else:
+                    delivery.offer(seen, alerts, now=now)
             CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
-            self._record_duration(self._clock.monotonic_ns() - begun_ns)
+            record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
             turn.release()
         return snapshot
-
-    def _read_gauges(self) -> None:
-        for series, read in list(self._scope.reads.items()):
-            name = self._scope.table[series].name
-            value = self._scope.guard.run(f"gauge {name}", None, read)
-            taken = number(value)
-            if taken is not None:
-                self._scope.ring().put(series, self._clock.monotonic_ns(), taken)
-            elif value is not None:
-                self._scope.increment(names.VALUES_REFUSED, "{value}", {names.METRIC: name})
-
-    def _record_duration(self, duration_ns: int) -> None:
-        series = self._scope.timer(names.COLLECTOR_DURATION)
-        self._scope.ring().write(series, self._clock.monotonic_ns(), duration_ns, 0, Outcome.OK)
-
-    def _set_own_figures(self) -> None:
-        scope, fold = self._scope, self._fold
-        fold.set(scope.series(names.RECORDS_WRITTEN, "{record}", "counter"), RECORDER.written)
-        fold.set(scope.series(names.RECORDS_LOST, "{record}", "counter"), RECORDER.lost)
-        fold.set(scope.series(names.SERIES_COUNT, "{series}", "gauge"), len(scope.table))
-        if self._ledger is not None and self._ledger.share is not None:
-            fold.set(scope.series(names.OVERHEAD, "1", "gauge"), self._ledger.share)
 
     # -- readings
 
@@ -328,6 +316,12 @@ class Monitor(Instruments):
     def latest(self) -> Snapshot | None:
         """The newest snapshot that was taken, by whomever; None before the first. Reading it takes none."""
         return self._latest
+
+    @property
+    def latest_of_all(self) -> Snapshot | None:
+        """What all processes of the group have done by the newest snapshot of this one; None before that."""
+        own = self._latest
+        return own if own is None else self._scope.guard.run("group", own, self._membership.view, own)
 
     def snapshot(self) -> Snapshot:
         """Return a reading of all series as of now; its interval is the time since the one before."""
@@ -356,8 +350,13 @@ class Monitor(Instruments):
             self._turn.release()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """Return the alerts of this run in their latest state, the oldest first; at most 1,000."""
-        return tuple(self._judges.alerts.values())
+        """
+        Return the alerts of this run in their latest state, the oldest first; at most 1,000.
+
+        Where another process leads the group they are its last 64.
+        """
+        others = self._scope.guard.run("group", None, self._membership.alerts)
+        return tuple(self._judges.alerts.values()) if others is None else others
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""
@@ -371,6 +370,7 @@ class Monitor(Instruments):
 
     def forked(self) -> None:
         """In a forked child: forget the parent's threads and figures; go on at the first record, if any."""
+        self._membership.forget()
         self._begin()
         self._is_asleep = self.is_running
         RECORDER.first_record.append(self._awake)

@@ -50,6 +50,9 @@ EXPORTER_DROPPED: Final = "holter.exporter.dropped_alerts"
 OVERHEAD: Final = "holter.overhead"
 ALERTS_FIRED: Final = "holter.alerts"
 
+GROUP_MEMBERS: Final = "holter.group.members"
+GROUP_SKIPPED: Final = "holter.group.skipped"
+
 # attributes
 CALL_NAME: Final = "holter.call.name"
 CALL_OUTCOME: Final = "holter.call.outcome"
@@ -68,4 +71,5 @@ INVALID: Final = "_INVALID"
 OVERFLOW: Final = "otel.metric.overflow"
 METRIC: Final = "holter.metric"
 PLACE: Final = "holter.place"
+PROCESS_PID: Final = "process.pid"
 EXPORTER_NAME: Final = "holter.exporter.name"

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from weakref import WeakSet
 
 from holter.errors import ConfigurationError
+from holter.portholder import is_held_by_holter
 
 _MOST_CONNECTIONS: Final = 32
 _LONGEST_REQUEST: Final = 8 * 1024
@@ -22,6 +23,8 @@ _SECONDS: Final = 10.0
 """How long a client may take for its request, and then for the answer."""
 _LINGER_SECONDS: Final = 1.0
 _AT_ONCE: Final = 64 * 1024
+_LOOKS: Final = 6
+_LOOK_AGAIN_SECONDS: Final = 0.1
 _PORTS: Final = range(65_536)
 _LAST_PORT: Final = _PORTS[-1]
 
@@ -247,27 +250,57 @@ def _parse(head: bytes) -> Request | None:
     return Request(words[0], words[1].partition("?")[0], headers)
 
 
-def _listen(port: object, host: object) -> socket.socket:
+def check_port(port: int, host: str) -> None:
+    """
+    Ascertain that one may listen on *port* of *host*, now or when another process of holter gives it back.
+
+    Raises:
+        ConfigurationError: the port cannot be listened on, or another program has it.
+    """
+    for attempt in range(_LOOKS):
+        with _socket(port, host) as listener:
+            try:
+                # Without listening, so that of several that look at the same time none is in the others' way.
+                listener.bind(_address(port, host)[-1])
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or attempt == _LOOKS - 1:
+                    raise ConfigurationError(_trouble(error, port, host)) from None
+                if is_held_by_holter(port):
+                    return
+                # One that is about to end may have given back its recording first, and its port in a moment.
+                time.sleep(_LOOK_AGAIN_SECONDS)
+            else:
+                return
+
+
+def _listen(port: int, host: str) -> socket.socket:
+    listener = _socket(port, host)
+    try:
+        listener.bind(_address(port, host)[-1])
+        listener.listen(_MOST_CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(_trouble(error, port, host)) from None
+    return listener
+
+
+def _address(port: int, host: str) -> tuple[Any, ...]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+
+
+def _socket(port: object, host: object) -> socket.socket:
+    """Return a socket that is not bound yet, or say what is wrong with what is to be its address."""
     if isinstance(port, bool) or not isinstance(port, int) or port not in _PORTS:
         raise ConfigurationError(f"expected a port from 1 to {_LAST_PORT}, or 0 for any that is free, got {port!r:.60}")
     if not isinstance(host, str):
         raise ConfigurationError(f"expected host as a str such as '127.0.0.1', got {host!r:.60}")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = socket.socket(*_address(port, host)[:3])
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(f"expected host as an address of this machine, got {host!r:.60}: {error}") from None
-    try:
-        if os.name == "posix":
-            # Connections that have ended keep a port for a minute otherwise.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_MOST_CONNECTIONS)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(_trouble(error, port, host)) from None
+    if os.name == "posix":
+        # Connections that have ended keep a port for a minute otherwise.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return listener
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from holter.metric import Across
 from holter.model import AttributeValue, Kind, Record
 from holter.words import clean
 
@@ -39,6 +40,7 @@ class Metric:
     kind: Kind
     unit: str
     read: Callable[[Any], Values]
+    across: Across | None = None
 
 
 class Poll:
@@ -71,7 +73,9 @@ class Poll:
                 continue
             self._reasons.pop(metric.name, None)
             for attributes, value in known:
-                record(metric.name, value, unit=metric.unit, kind=metric.kind, attributes=attributes)
+                record(
+                    metric.name, value, unit=metric.unit, kind=metric.kind, attributes=attributes, across=metric.across
+                )
 
     def fail(self, error: Exception) -> None:
         """Make all metrics unavailable: their common source could not be opened."""

@@ -42,7 +42,7 @@ from holter.record import (
     State,
     ring_bytes,
 )
-from holter.recovered import Cells, Totals
+from holter.recovered import Cells, Totals, distinct
 from holter.ring import acquire
 from holter.sections import Beat, Place, Sections
 from holter.series import Entry
@@ -136,10 +136,10 @@ def read_recording(path: str | PathLike[str]) -> RecordingContents:
     """
     with Sections(Path(path)) as sections:
         process = read_process(sections, Path(path))
-        entries = _series(sections)
+        entries = read_series(sections)
         history = _history(sections, entries)
         fold = _fold(sections)
-        notices = _newest(sections, Section.NOTICES, sections.longest_text)
+        notices = newest_half(sections, Section.NOTICES, sections.longest_text)
         alerts, places = documents.decode_notices(notices[1]) if notices is not None else ((), ())
         cells = _cells(sections)
         is_live = process.state in ("running", "stopped")
@@ -178,8 +178,18 @@ def read_process(sections: Sections, path: Path, here: Whereabouts | None = None
     process = documents.decode_identity(content) if len(content) <= sections.longest_text else None
     if process is None:
         raise RecordingError(f"{path} does not tell whose recording it is: it is damaged")
+    return with_state(process, sections, here)
+
+
+def with_state(
+    process: documents.RecordedProcess, sections: Sections, here: Whereabouts | None = None
+) -> documents.RecordedProcess:
+    """Return *process*, whose recording this is, with what has become of it by now."""
     silent_ns = time.time_ns() - sections.beat.wall_ns
     is_dead, is_sure = process.whereabouts.is_dead(silent_ns, here)
+    if is_dead:
+        # It may have said so, and ended, since the file was opened.
+        sections.look_again()
     if sections.state == FileState.CLOSED:
         state, is_sure = "closed", True
     elif sections.state == FileState.FAILED:
@@ -191,7 +201,8 @@ def read_process(sections: Sections, path: Path, here: Whereabouts | None = None
     return replace(process, state=state, is_sure=is_sure, ended_ns=sections.beat.wall_ns)
 
 
-def _series(sections: Sections) -> dict[int, Entry]:
+def read_series(sections: Sections) -> dict[int, Entry]:
+    """Return the series that a recording names, by id."""
     most = max(_FEWEST_SERIES, sections.size // _BYTES_A_SERIES)
     entries: dict[int, Entry] = {}
     lines = 0
@@ -223,7 +234,7 @@ def _history(sections: Sections, entries: Mapping[int, Entry]) -> History:
     return History(1, series=1) if best is None else best
 
 
-def _newest(sections: Sections, kind: Section, longest: int) -> tuple[int, bytes] | None:
+def newest_half(sections: Sections, kind: Section, longest: int) -> tuple[int, bytes] | None:
     """Return sequence and content of the newest half among all sections of *kind*, None where none is whole."""
     found: list[tuple[int, bytes]] = []
     for place in sections.places(kind):
@@ -237,7 +248,7 @@ def _newest(sections: Sections, kind: Section, longest: int) -> tuple[int, bytes
 
 
 def _fold(sections: Sections) -> Folded:
-    half = _newest(sections, Section.FOLD, sections.size)
+    half = newest_half(sections, Section.FOLD, sections.size)
     if half is None:
         if sections.places(Section.FOLD):
             sections.missing.append("what was folded: it is damaged")
@@ -339,7 +350,7 @@ class _Rings:
             found[name] = rows[name][at]
         found["sequence"], found["ring"] = sequences[at], ring
         found["outcome"] = commits[at] >> np.uint64(OUTCOME_SHIFT) & np.uint64(OUTCOME_MASK)
-        ids = np.unique(found["series"])
+        ids = distinct(found["series"])
         factors = np.array([self._factors.get(key, 1.0) for key in ids.tolist()])
         with np.errstate(all="ignore"):
             found["value"] *= factors[ids.searchsorted(found["series"])]

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ from holter.layout import (
     BLOCKS_PER_SECTION,
     BYTE_ORDER,
     CELLS_BYTES,
+    CREATED_WORD,
     DIRECTORY_WORD,
     ENTRY,
     FORMAT_WORD,
@@ -58,8 +59,17 @@ _MOST_FOLDED: Final = 4 * _MIB
 _MOST_PAST: Final = 4 * _MIB
 _MOST_NOTICES: Final = 48 * _KIB
 _SERIES_BYTES: Final = 64 * _KIB
+_MEMBERSHIP_BYTES: Final = 4 * _KIB
 _BYTES_AN_ENTRY: Final = 32 * _KIB
 _SAVE_SHARE: Final = 0.005
+
+
+class Membership(NamedTuple):
+    """Which scope is part of which group, of the processes of which service."""
+
+    scope: int
+    service: str
+    group: str
 
 
 class Recording:
@@ -71,11 +81,12 @@ class Recording:
     the process ends. Made by `create`; about 1 ms and 1 MiB, growing to 32 MiB at most.
     """
 
-    def __init__(self, segments: Segments, process: Process, clock: Clock) -> None:
+    def __init__(self, segments: Segments, process: Process, clock: Clock, membership: Membership | None) -> None:
         self.path = segments.path
         self._segments, self._clock = segments, clock
+        self._memberships: tuple[memoryview, memoryview] | None = None
         self._is_open = True
-        self._words = self._begin(process)
+        self._words = self._begin(process, membership)
         self._beats = self._lost = 0
         self._scopes: dict[int, int] = {}
         self._learning = threading.Lock()
@@ -103,10 +114,18 @@ class Recording:
 
     @classmethod
     def create(
-        cls, process: Process, *, clock: Clock = SYSTEM, folder: Path | None = None, space: Space | None = None
+        cls,
+        process: Process,
+        *,
+        clock: Clock = SYSTEM,
+        folder: Path | None = None,
+        space: Space | None = None,
+        membership: Membership | None = None,
     ) -> Recording:
         """
         Return a recording of *process*, which is the calling one, in a new file of *folder*.
+
+        It tells of its *membership* from the beginning on, so that nobody takes it for a stranger's.
 
         Raises:
             RecordingUnavailable: no such file can be had, and why.
@@ -121,12 +140,12 @@ class Recording:
         name = f"{process.service}-{here.pid}-{here.start_ticks}"
         segments = Segments(folder, name, Space() if space is None else space)
         try:
-            return cls(segments, process, clock)
+            return cls(segments, process, clock, membership)
         except RecordingUnavailable:
             segments.unlink()
             raise
 
-    def _begin(self, process: Process) -> memoryview:
+    def _begin(self, process: Process, membership: Membership | None) -> memoryview:
         segments = self._segments
         entries = max(32, segments.limit // _BYTES_AN_ENTRY)
         first = segments.cut(HEADER_BYTES + entries * ENTRY.itemsize)
@@ -136,6 +155,7 @@ class Recording:
         words = header.cast("Q")
         words[ORDER_WORD], words[FORMAT_WORD], words[DIRECTORY_WORD] = BYTE_ORDER, MINOR << 32 | MAJOR, entries
         words[STATE_WORD] = FileState.RUNNING
+        words[CREATED_WORD] = created_ns = self._clock.monotonic_ns()
         name = process.service.encode(errors="replace")[:NAME_BYTES]
         header[HEADER_BYTES - NAME_BYTES :][: len(name)] = name
         self._directory = Directory(listed, segments)
@@ -144,6 +164,7 @@ class Recording:
             Whereabouts.mine(),
             longest_text(segments.size),
             user=os.geteuid(),
+            created_ns=created_ns,
             memory_limit_bytes=cgroup_limit_bytes(),
             host_memory_bytes=host_memory_bytes(),
         )
@@ -151,6 +172,8 @@ class Recording:
         if memory is None:
             raise RecordingUnavailable("a segment is too small for what there is to tell of the process")
         memory[:] = identity
+        if membership is not None:
+            self.enlist(membership)
         # Last: until now the file was none of ours to any reader.
         header[: len(MAGIC)] = MAGIC
         return words
@@ -264,6 +287,23 @@ class Recording:
         self._lost = max(self._lost, lost)
         words[LOST_WORD] = lost_word(self._lost)
 
+    def enlist(self, membership: Membership) -> None:
+        """Tell that the series of a scope are part of what the processes of a group do together."""
+        if not self._is_open:
+            return
+        if self._memberships is None:
+            memory = self._directory.add(Section.MEMBERSHIP, 0, _MEMBERSHIP_BYTES)
+            if memory is None:
+                return
+            length = memory[:8].cast("Q")
+            length[0] = 8
+            self._memberships = length, memory
+        length, memory = self._memberships
+        line, used = documents.encode_membership(*membership), length[0]
+        if used + len(line) <= len(memory):
+            memory[used : used + len(line)] = line
+            length[0] = used + len(line)
+
     def mark(self, *, running: bool) -> None:
         """Tell whether a monitor runs in the process, which lives on either way."""
         if self._is_open:
@@ -328,14 +368,18 @@ class Recording:
 
     # -- the end
 
-    def close(self, *, clean: bool) -> None:
-        """End the recording: remove the file if all is well, else leave it to be read; its memory stays."""
+    def close(self, *, clean: bool, leave: bool = False) -> None:
+        """End the recording: remove the file if all is well and nobody is to have it, else *leave* it to be read."""
         if not self._is_open:
             return
         self._words[STATE_WORD] = FileState.CLOSED if clean else FileState.FAILED
         self._end()
-        if clean:
-            self._segments.unlink()
+        if clean and not leave:
+            self.unlink()
+
+    def unlink(self) -> None:
+        """Remove the file; its memory stays."""
+        self._segments.unlink()
 
     def detach(self) -> None:
         """In a forked child: let go of the parent's file, whose memory here becomes the child's own."""

@@ -15,7 +15,7 @@ from typing import Final
 from holter.documents import RecordedProcess
 from holter.errors import RecordingError
 from holter.folder import candidates
-from holter.layout import SUFFIX
+from holter.layout import SUFFIX, TOLD, Section
 from holter.recorded import read_process
 from holter.sections import Sections
 from holter.whereabouts import Whereabouts
@@ -24,8 +24,9 @@ MOST_KEPT: Final = 16
 MOST_KEPT_BYTES: Final = 128 * 2**20
 MOST_KEPT_NS: Final = 7 * 86_400_000_000_000
 _DAY_NS: Final = 86_400_000_000_000
-# In the name of a recording whose process is known to be dead, and whose death has been told.
-_TOLD: Final = ".dead"
+# So long a recording waits for the leader of its group to count it in.
+_CLOSED_NS: Final = 60_000_000_000
+_COUNTED_NS: Final = 10_000_000_000
 _NAME: Final = re.compile(rf"-(?P<pid>\d{{1,10}})-(?P<start>\d{{1,19}})(-\d)?{re.escape(SUFFIX)}$")
 
 
@@ -42,6 +43,7 @@ class Listed:
     ended_ns: int
     process: RecordedProcess | None
     trouble: str = ""
+    is_grouped: bool = False
 
     @property
     def state(self) -> str:
@@ -51,7 +53,7 @@ class Listed:
     @property
     def is_told(self) -> bool:
         """Whether the death has been told."""
-        return self.path.name.removesuffix(SUFFIX).endswith(_TOLD)
+        return self.path.name.removesuffix(SUFFIX).endswith(TOLD)
 
 
 def folders() -> list[Path]:
@@ -82,9 +84,10 @@ def _look(path: Path, found: os.stat_result, here: Whereabouts) -> Listed:
     try:
         with Sections(path) as sections:
             process = read_process(sections, path, here)
+            is_grouped = bool(sections.places(Section.MEMBERSHIP))
     except RecordingError as error:
         return Listed(path, found.st_size, found.st_mtime_ns, None, str(error))
-    return Listed(path, found.st_size, process.ended_ns, process)
+    return Listed(path, found.st_size, process.ended_ns, process, is_grouped=is_grouped)
 
 
 def sweep(folder: Path, service: str, now_ns: int | None = None) -> list[Path]:
@@ -101,12 +104,15 @@ def sweep(folder: Path, service: str, now_ns: int | None = None) -> list[Path]:
     for one in listed(folder):
         age_ns = now - one.ended_ns
         if one.state == "closed":
-            _remove(one.path)
+            # One of a group is left to whoever leads it, who counts it in before it goes.
+            if not one.is_grouped or age_ns > _CLOSED_NS:
+                _remove(one.path)
             continue
         if one.state in ("running", "stopped") or (one.process is None and _may_live(one.path)):
             continue
         kept, kept_bytes = kept + 1, kept_bytes + one.size_bytes
         is_over = kept > MOST_KEPT or kept_bytes > MOST_KEPT_BYTES or age_ns > MOST_KEPT_NS
+        is_over &= not one.is_grouped or age_ns > _COUNTED_NS
         is_sure = one.process is not None and one.process.is_sure
         if is_over and (is_sure or age_ns > _DAY_NS):
             _remove(one.path)
@@ -128,7 +134,7 @@ def _may_live(path: Path) -> bool:
 
 def _claimed(path: Path) -> list[Path]:
     """Return the new path of a recording, nothing if another process has claimed it."""
-    told = path.with_name(path.name.removesuffix(SUFFIX) + _TOLD + SUFFIX)
+    told = path.with_name(path.name.removesuffix(SUFFIX) + TOLD + SUFFIX)
     try:
         # A hard link is refused where the name is taken, which a rename would overwrite.
         os.link(path, told, follow_symlinks=False)

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holter import names
 from holter.distribution import Histogram
 from holter.folded import Folded
 from holter.model import Reading
 from holter.record import CELL, CELLS_PER_BLOCK, GAUGE_CELL
 from holter.series import Entry
 
+_FOLLOWED_BY: Final = {
+    names.CALL_DURATION: names.CALL_UNITS,
+    names.STREAM_FIRST_ITEM: names.STREAM_ITEMS,
+    names.STREAM_BETWEEN_ITEMS: names.STREAM_ITEMS,
+}
 _LEVELS: Final = ("gauge", "updowncounter")
 _NO_CELL: Final = np.zeros(1, CELL)[0]
+
+
+def distinct(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Return the different ones of *numbers*, in ascending order."""
+    # Not by numpy.unique, which imports numpy.ma where it is first called: in a forked child that waits for ever
+    # if a thread of the parent was at the same import.
+    ordered = np.sort(numbers)
+    return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
 
 
 class Cells:
@@ -71,7 +85,12 @@ class Totals(Mapping[int, Reading]):
     def __init__(self, entries: Mapping[int, Entry], cells: Cells, fold: Folded, records: NDArray[np.void]) -> None:
         self._entries, self._cells, self._fold, self._records = entries, cells, fold, records
         seen = cells.series()
-        self._keys = {key: None for key in sorted(entries) if key in seen or fold.holds(key)}
+        self._sources = _sources(entries)
+        self._keys = {
+            key: None
+            for key in sorted(entries)
+            if key in seen or fold.holds(key) or any(source in seen for source in self._sources.get(key, ()))
+        }
         # The records that are not part of the fold, series by series in their order; found at first use.
         self._later: NDArray[np.intp] | None = None
         self._column: NDArray[np.uint32] = np.zeros(0, np.uint32)
@@ -90,6 +109,8 @@ class Totals(Mapping[int, Reading]):
             raise KeyError(key)
         series, factor = self._entries[key].series, self._entries[key].factor
         folded = self._fold.reading(key)
+        if key in self._sources:
+            return self._following(key, folded or Reading())
         reading = (folded or Reading()).merge(self._since(key))
         cell, level = self._cells.of(key)
         found = self._fold.cell(key)
@@ -103,6 +124,16 @@ class Totals(Mapping[int, Reading]):
         with np.errstate(all="ignore"):
             total = float(cell["sum"] + other["sum"]) * factor
         return replace(reading, count=count, sum=total, units=int(cell["units"]) + int(other["units"]))
+
+    def _following(self, key: int, folded: Reading) -> Reading:
+        """Return the reading of a counter that follows from others, as the collector would have set it next."""
+        counts = units = 0
+        for source in self._sources[key]:
+            found = self._fold.cell(source)
+            for cell in (self._cells.of(source)[0], _NO_CELL if found is None else found):
+                counts, units = counts + int(cell["count"]), units + int(cell["units"])
+        value = float(units if self._entries[key].series.name == names.CALL_UNITS else counts)
+        return folded if value <= folded.sum else replace(folded, count=folded.count + 1, sum=value)
 
     def _since(self, key: int) -> Reading:
         """Return the reading of the records of a series that are not part of the fold."""
@@ -131,13 +162,36 @@ class Totals(Mapping[int, Reading]):
             )
 
 
+def _sources(entries: Mapping[int, Entry]) -> dict[int, list[int]]:
+    """Return of each counter that follows from other series which those are: a call's work, the items of a stream."""
+    roots: dict[object, list[int]] = {}
+    parts: dict[int, list[int]] = {}
+    for key, (series, scope, _) in entries.items():
+        if series.parent is not None:
+            parts.setdefault(series.parent, []).append(key)
+        elif series.name in _FOLLOWED_BY:
+            attributes = frozenset(series.attributes.items())
+            roots.setdefault((scope, _FOLLOWED_BY[series.name], attributes), []).append(key)
+    found = {}
+    for key, (series, scope, _) in entries.items():
+        if series.name in (names.CALL_UNITS, names.STREAM_ITEMS):
+            own = roots.get((scope, series.name, frozenset(series.attributes.items())), [])
+            found[key] = [*own, *(part for root in own for part in parts.get(root, ()))]
+    return found
+
+
 def _is_later(records: NDArray[np.void], fold: Folded) -> NDArray[np.bool_]:
     """Tell which records are not part of what was folded."""
-    rings = np.unique(records["ring"])
+    rings = distinct(records["ring"])
     if not len(rings):
         return np.zeros(0, np.bool_)
     cursors = np.array([fold.cursor(ring) for ring in rings.tolist()], np.int64)[rings.searchsorted(records["ring"])]
-    return (records["sequence"] > cursors) | ~np.isin(records["series"], fold.series())
+    series = distinct(fold.series())
+    if not len(series):
+        return np.ones(len(records), np.bool_)
+    places = series.searchsorted(records["series"]).clip(max=len(series) - 1)
+    is_new: NDArray[np.bool_] = (records["sequence"] > cursors) | (series[places] != records["series"])
+    return is_new
 
 
 def _with_level(reading: Reading, level: np.void) -> Reading:

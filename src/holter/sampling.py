@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from threading import Event
 
-from holter.metric import NO_ATTRIBUTES, Attributes, Kind
+from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.model import Sampler
 from holter.names import METRIC, VALUES_NONFINITE, VALUES_REFUSED
 from holter.record import Outcome
@@ -21,7 +22,14 @@ class SampleRecorder:
         self._cumulative: dict[int, float] = {}
 
     def __call__(
-        self, name: str, value: float, *, unit: str = "1", kind: Kind = "gauge", attributes: Attributes | None = None
+        self,
+        name: str,
+        value: float,
+        *,
+        unit: str = "1",
+        kind: Kind = "gauge",
+        attributes: Attributes | None = None,
+        across: Across | None = None,
     ) -> None:
         """Record one value; of a counter what it has grown since the last call."""
         scope = self._scope
@@ -29,7 +37,7 @@ class SampleRecorder:
         if taken is None:
             scope.increment(VALUES_REFUSED, "{value}", {METRIC: name})
             return
-        series = scope.series(name, unit, kind, attributes or NO_ATTRIBUTES)
+        series = scope.series(name, unit, kind, attributes or NO_ATTRIBUTES, across=across)
         if kind in ("gauge", "updowncounter"):
             scope.ring().put(series, scope.now(), taken)
             return
@@ -47,13 +55,17 @@ class Sampling:
     """
     Calls one sampler at its interval, in a thread of its own.
 
-    One that raises is counted and called again at its next turn; one that hangs hangs alone.
+    One that raises is counted and called again at its next turn; one that hangs hangs alone. One that tells of
+    the whole host is called while this process *leads* its group.
     """
 
-    def __init__(self, scope: Scope, sampler: Sampler, stopping: Event) -> None:
+    def __init__(
+        self, scope: Scope, sampler: Sampler, stopping: Event, leads: Callable[[], bool] = lambda: True
+    ) -> None:
         self.name = type(sampler).__name__
         self.cpu_ns = 0
         self._scope, self._sampler, self._stopping = scope, sampler, stopping
+        self._is_wanted = leads if getattr(sampler, "whole_host", False) else lambda: True
         self._interval_ns = int(sampler.interval_seconds * 1e9)
 
     def run(self) -> None:
@@ -61,7 +73,8 @@ class Sampling:
         clock, record = self._scope.clock, SampleRecorder(self._scope)
         due_ns = clock.monotonic_ns()
         while not self._stopping.is_set():
-            self._scope.guard.run(f"sampler {self.name}", None, self._sampler.sample, record)
+            if self._is_wanted():
+                self._scope.guard.run(f"sampler {self.name}", None, self._sampler.sample, record)
             self.cpu_ns = clock.thread_cpu_ns()
             now_ns = clock.monotonic_ns()
             due_ns += ((now_ns - due_ns) // self._interval_ns + 1) * self._interval_ns

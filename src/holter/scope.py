@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from holter import names
 from holter.clock import SYSTEM, Clock
 from holter.guard import Guard
-from holter.metric import NO_ATTRIBUTES, Attributes, Kind
+from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.recorder import RECORDER, Recorder
 from holter.ring import Ring
 
@@ -59,9 +59,17 @@ class Scope:
         """Return the ring of the calling thread."""
         return self.recorder.lookup()
 
-    def series(self, name: str, unit: str, kind: Kind, attributes: Attributes = NO_ATTRIBUTES) -> int:
+    def series(
+        self,
+        name: str,
+        unit: str,
+        kind: Kind,
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        across: Across | None = None,
+    ) -> int:
         """Return the id of a series whose values are recorded in its unit."""
-        return self.table.intern(self.number, name, unit, kind, attributes)
+        return self.table.intern(self.number, name, unit, kind, attributes, across=across)
 
     def timer(self, name: str, attributes: Attributes = NO_ATTRIBUTES) -> int:
         """Return the id of a histogram in seconds, whose values are recorded in nanoseconds."""
@@ -73,7 +81,7 @@ class Scope:
         made = CallSeries(
             duration=self.timer(names.CALL_DURATION, named),
             active=self.series(names.CALL_ACTIVE, "{call}", "updowncounter", named),
-            oldest=self.series(names.CALL_OLDEST_ACTIVE_AGE, "s", "gauge", named),
+            oldest=self.series(names.CALL_OLDEST_ACTIVE_AGE, "s", "gauge", named, across="max"),
             units=self.series(names.CALL_UNITS, "{unit}", "counter", named),
         )
         return self.calls.setdefault(made.duration, made)

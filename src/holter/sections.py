@@ -11,11 +11,13 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from holter.errors import RecordingError
+from holter.descriptors import close_briefly, open_briefly
+from holter.errors import NewerFormatError, RecordingError
 from holter.layout import (
     ALIGNMENT,
     BEAT_WORDS,
     BYTE_ORDER,
+    CREATED_WORD,
     DIRECTORY_WORD,
     ENTRY,
     FORMAT_WORD,
@@ -68,10 +70,10 @@ class Sections:
 
     def __init__(self, path: Path) -> None:
         # Opened so that a pipe of that name holds up nobody.
-        self._descriptor = os.open(path, _OPEN)
+        self._descriptor = open_briefly(path, _OPEN)
         self.missing: list[str] = []
         with ExitStack() as on_error:
-            on_error.callback(os.close, self._descriptor)
+            on_error.callback(close_briefly, self._descriptor)
             found = os.fstat(self._descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise RecordingError(f"{path} is no recording of holter: it is no file")
@@ -80,6 +82,7 @@ class Sections:
             self.state = int(words[STATE_WORD])
             self.beat = _beat(words.tolist())
             self.lost = _lost(int(words[LOST_WORD]))
+            self.created_ns = int(words[CREATED_WORD])
             """How many records the process had lost at its last heartbeat, as far as that is told."""
             self._places = self._directory(int(words[DIRECTORY_WORD]))
             on_error.pop_all()
@@ -88,7 +91,7 @@ class Sections:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        close_briefly(self._descriptor)
 
     @property
     def longest_text(self) -> int:
@@ -102,6 +105,14 @@ class Sections:
     def read_in(self, place: Place, offset: int, size: int) -> bytes:
         """Return *size* bytes of a section from *offset* on, fewer at its end."""
         return self.read(place.offset + offset, min(size, place.length - offset))
+
+    def look_again(self) -> None:
+        """Read anew what the process has said of itself last."""
+        self.state = int.from_bytes(self.read(8 * STATE_WORD, 8), "little")
+
+    def used(self, kind: Section) -> int:
+        """Return how many bytes of the sections of *kind*, which are appended to, are in use."""
+        return sum(int.from_bytes(self.read(place.offset, 8), "little") for place in self.places(kind))
 
     def places(self, kind: Section) -> list[Place]:
         """Return where the sections of *kind* lie, by their numbers."""
@@ -126,7 +137,7 @@ class Sections:
         if order != BYTE_ORDER or not major:
             raise RecordingError(f"{path} is no recording of holter: its header is damaged")
         if major > MAJOR:
-            raise RecordingError(
+            raise NewerFormatError(
                 f"{path} has format {major}, this holter reads format {MAJOR}: read it with the holter that wrote it"
             )
         if minor > MINOR:

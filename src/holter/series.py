@@ -8,7 +8,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from holter.metric import Attributes, Kind, Series
+from holter.metric import Across, Attributes, Kind, Series
 from holter.names import ERROR_TYPE, ERROR_TYPE_OTHER, OVERFLOW
 
 SERIES_PER_METRIC: Final = 2_000
@@ -58,21 +58,31 @@ class SeriesTable:
         return len(self.entries), self._newest
 
     def intern(
-        self, scope: int, name: str, unit: str, kind: Kind, attributes: Attributes, *, factor: float = 1.0
+        self,
+        scope: int,
+        name: str,
+        unit: str,
+        kind: Kind,
+        attributes: Attributes,
+        *,
+        factor: float = 1.0,
+        across: Across | None = None,
     ) -> int:
         """
         Return the id of the series with this name and these attributes.
 
         *factor* turns recorded values into the series' unit: 1e-9 where nanoseconds are recorded.
+        *across* is of the series that is made at the first call; by default an updowncounter's levels add up.
         Beyond the bound the metric's overflow series is returned.
         """
         known = self._by_key.get(_key(scope, name, None, attributes))
         if known is not None:
             return known
-        overflow = self._add(Entry(Series(0, name, unit, kind, {OVERFLOW: True}), scope, factor))
+        joined = across or ("sum" if kind == "updowncounter" else "last")
+        overflow = self._add(Entry(Series(0, name, unit, kind, {OVERFLOW: True}, across=joined), scope, factor))
         if self._is_full(scope, name):
             return overflow
-        return self._add(Entry(Series(0, name, unit, kind, attributes), scope, factor))
+        return self._add(Entry(Series(0, name, unit, kind, attributes, across=joined), scope, factor))
 
     def part(self, of: int, attributes: Attributes) -> int:
         """Return the part of series *of* with these further *attributes*, the family's overflow beyond the bound."""
@@ -138,7 +148,8 @@ class SeriesTable:
 
     def _add_part(self, of: int, attributes: Attributes) -> int:
         base, scope, factor = self.entries[of]
-        return self._add(Entry(Series(0, base.name, base.unit, base.kind, attributes, self.root(of)), scope, factor))
+        made = replace(base, id=0, attributes=attributes, parent=self.root(of))
+        return self._add(Entry(made, scope, factor))
 
     def _add(self, entry: Entry) -> int:
         series = entry.series
@@ -161,5 +172,15 @@ class SeriesTable:
 
 
 def _key(scope: int, name: str, root: int | None, attributes: Attributes) -> object:
+    return scope, name, root, _marks(attributes)
+
+
+def family_key(series: Series, root: Series | None) -> object:
+    """Return what *series*, a part of *root*, has in common with the same one of another process, and with no other."""
+    family = None if root is None else _marks(root.attributes)
+    return series.name, series.unit, series.kind, _marks(series.attributes), family
+
+
+def _marks(attributes: Attributes) -> frozenset[object]:
     # With the type, because True, 1 and 1.0 are equal and are not the same attribute.
-    return scope, name, root, frozenset((key, value, value.__class__) for key, value in attributes.items())
+    return frozenset((key, value, value.__class__) for key, value in attributes.items())

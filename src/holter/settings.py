@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from holter.arguments import positive_seconds
 from holter.errors import ConfigurationError
 from holter.model import Alert, Attributes, Check, Exporter, Sampler
-from holter.options import checked_attributes, checked_name
+from holter.options import LONGEST_NAME, checked_attributes, checked_name
 
 OnAlert = Callable[[Alert], object]
 
@@ -30,6 +30,7 @@ class Settings:
     interval_seconds: float
     recording: bool
     strict: bool
+    group: str | None = None
 
     @property
     def title(self) -> str:
@@ -53,7 +54,7 @@ class Settings:
     def _comparable(self) -> tuple[Any, ...]:
         plug_ins = [[_identity(one) for one in group] for group in (self.exporters, self.checks, self.samplers)]
         rest = (self.name, self.version, dict(self.attributes), self.on_alert, self.interval_seconds)
-        return (*plug_ins, *rest, self.recording, self.strict)
+        return (*plug_ins, *rest, self.recording, self.strict, self.group)
 
 
 def _identity(plug_in: object) -> object:
@@ -74,6 +75,7 @@ def checked(
     interval_seconds: object,
     recording: object,
     strict: object,
+    group: object = None,
 ) -> Settings:
     """
     Return the settings, or say what is wrong with them.
@@ -87,6 +89,10 @@ def checked(
         raise ConfigurationError(f"expected version as a str such as 'v7', got {version!r:.60}")
     if on_alert is not None and not callable(on_alert):
         raise ConfigurationError(f"expected on_alert as a function of an Alert, got {type(on_alert).__name__}")
+    if group is not None and not (isinstance(group, str) and len(group) <= LONGEST_NAME):
+        raise ConfigurationError(
+            f"expected group as a str such as 'canary', of at most {LONGEST_NAME} characters, got {group!r:.60}"
+        )
     settings = Settings(
         name=checked_name(name),
         version=version,
@@ -98,6 +104,7 @@ def checked(
         interval_seconds=positive_seconds("interval_seconds", interval_seconds),
         recording=bool(recording),
         strict=bool(strict),
+        group=group,
     )
     for sampler in settings.samplers:
         positive_seconds(f"{type(sampler).__name__}.interval_seconds", sampler.interval_seconds)

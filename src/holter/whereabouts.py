@@ -73,6 +73,14 @@ class Whereabouts:
         return True
 
 
+def start_of(pid: int, proc: Path = _PROC) -> int:
+    """Return when the process *pid* began, in ticks since the boot; 0 if there is none."""
+    try:
+        return int(_fields(proc, pid)[_START_FIELD])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def _fields(proc: Path, pid: int) -> list[str]:
     """Return the fields of the process *pid* behind its name."""
     return (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].decode("ascii").split()

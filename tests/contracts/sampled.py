@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holter.model import Attributes, Kind
+from holter.model import Across, Attributes, Kind
 
 
 class Sampled:
@@ -14,13 +14,22 @@ class Sampled:
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self.metrics: dict[str, tuple[str, Kind]] = {}
+        self.across: dict[str, Across | None] = {}
 
     def __call__(
-        self, name: str, value: float, *, unit: str = "1", kind: Kind = "gauge", attributes: Attributes | None = None
+        self,
+        name: str,
+        value: float,
+        *,
+        unit: str = "1",
+        kind: Kind = "gauge",
+        attributes: Attributes | None = None,
+        across: Across | None = None,
     ) -> None:
         """Keep the newest value."""
         self.values[" ".join([name, *map(str, (attributes or {}).values())])] = value
         self.metrics[name] = (unit, kind)
+        self.across[name] = across
 
     def __getitem__(self, name: str) -> float:
         """Return the newest value."""

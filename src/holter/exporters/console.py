@@ -40,6 +40,8 @@ class Console:
         ConfigurationError: *stream* cannot be written to, or *every_seconds* is not positive.
     """
 
+    whole_group = True
+
     def __init__(self, stream: TextIO | None = None, every_seconds: float = 10.0) -> None:
         if stream is not None and not all(callable(getattr(stream, name, None)) for name in _NEEDED):
             raise ConfigurationError(f"stream must be a text file that is open for writing, got {stream!r}")

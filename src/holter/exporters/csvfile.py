@@ -50,6 +50,8 @@ class CSVFile:
         ConfigurationError: *path* cannot be written or holds something else, or a bound is wrong.
     """
 
+    whole_group = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -49,6 +49,8 @@ class LogFile:
             something else, or a wrong bound.
     """
 
+    whole_group = True
+
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,

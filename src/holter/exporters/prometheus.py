@@ -10,13 +10,15 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from holter.arguments import positive_seconds
 from holter.classicbuckets import Choice, Wanted
+from holter.errors import ConfigurationError
 from holter.exposition import Exposition
 from holter.guard import Guard
 from holter.model import Alert, Snapshot
-from holter.pageserver import Answer, PageServer, Request, in_words
+from holter.pageserver import Answer, PageServer, Request, check_port, in_words
 
 _LOGGER: Final = logging.getLogger("holter")
 _PATH: Final = "/metrics"
+_REST_SECONDS: Final = 1.0
 _MOST_ALERTS: Final = 100
 
 
@@ -24,8 +26,9 @@ class Prometheus:
     """
     Serves ``/metrics`` on *port* of *host* from the newest snapshot, in one thread of its own.
 
-    The port is taken at once, so that one that is not free is an error here; 0 takes any that is
-    free, which ``port`` then says. Answers plain text or OpenMetrics, gzipped if asked. Names have
+    One that another program has is an error here. It is taken at the first export; 0 takes any that is free at
+    once, which ``port`` then says. Of several processes of a service the one that leads them serves, the
+    figures of all, and when it ends the next one does. Answers plain text or OpenMetrics, gzipped if asked. Names have
     ``_`` for their dots and units as suffixes: ``holter_call_duration_seconds``. No call is in two
     series: ``sum by (holter_call_name) (...)`` counts each once. Counts and sums are exact and never fall.
 
@@ -38,7 +41,7 @@ class Prometheus:
     buckets as the others of their time were.
 
     Up to 32 clients at a time, each with 10 seconds and 8 KiB for its request. A page is rendered at most once a
-    snapshot, at the first request. A forked child serves nothing: it needs a port of its own.
+    snapshot, at the first request.
 
     >>> exporter = Prometheus(0)
     >>> exporter.port > 0
@@ -49,6 +52,8 @@ class Prometheus:
         ConfigurationError: the port is taken, or an argument cannot work.
     """
 
+    whole_group = True
+
     def __init__(
         self, port: int, *, host: str = "127.0.0.1", buckets: Wanted = None, every_seconds: float = 0.1
     ) -> None:
@@ -56,9 +61,14 @@ class Prometheus:
         self.host, self.buckets = host, buckets
         Choice(buckets)
         self._words = f"Prometheus({port!r}, host={host!r}, buckets={buckets!r}, every_seconds={every_seconds!r})"
-        # Whoever starts a monitor a second time with equal arguments makes a second exporter for the port.
-        self._server = _server(port, host)
-        self.port = self._server.port
+        self._server: PageServer | None = None
+        self.port = port
+        if port == 0:
+            self._server = _server(port, host)
+            self.port = self._server.port
+        elif (host, port) not in _SERVERS:
+            # Whoever starts a monitor a second time with equal arguments makes a second exporter for the port.
+            check_port(port, host)
         self._pid = os.getpid()
         self._has_said = False
         self._snapshot: Snapshot | None = None
@@ -75,11 +85,10 @@ class Prometheus:
         Serve *snapshot* from now on, and the *alerts* in their latest state.
 
         Raises:
-            ConfigurationError: the port, once given back, has been taken by another program.
+            ConfigurationError: the port has been taken by another program.
             RuntimeError: another exporter of this process serves on the port, or a page could not be rendered.
         """
-        if os.getpid() != self._pid:
-            self._say_that_it_does_not_serve()
+        if os.getpid() != self._pid and not self._is_served_here():
             return
         known = self._alerts | {alert.id: alert for alert in alerts}
         # Those that fire last, the newest of them at the very end.
@@ -91,20 +100,35 @@ class Prometheus:
             self._failed.clear()
             raise RuntimeError(f"a page could not be rendered: {'; '.join(self._guard.first.values())}")
 
+    def _is_served_here(self) -> bool:
+        """Whether a forked child can serve, as it can that leads the group after its parent."""
+        try:
+            self._serve()
+        except ConfigurationError:
+            self._say_that_it_does_not_serve()
+            return False
+        return True
+
     def _serve(self) -> None:
         """Answer on the port, which is taken anew where it had been given back."""
-        if self._server.is_closed:
-            self._server = _server(self.port, self.host)
-        owner = _OWNERS.setdefault(self._server, self)
+        server = self._server
+        if server is None or server.is_closed:
+            server = self._server = _server(self.port, self.host)
+        owner = _OWNERS.setdefault(server, self)
         if owner is not self:
             raise RuntimeError(f"another exporter of this process serves on port {self.port}; give another port")
-        self._server.start(self._respond)
+        server.start(self._respond)
 
     def close(self, timeout: float) -> None:
         """Give the port back, within *timeout* seconds."""
-        if os.getpid() == self._pid and _OWNERS.get(self._server, self) is self:
-            self._server.close(timeout)
-            _OWNERS.pop(self._server, None)
+        server = self._server
+        if server is not None and _OWNERS.get(server, self) is self:
+            server.close(timeout)
+            _OWNERS.pop(server, None)
+
+    def rest(self) -> None:
+        """Give the port back until the next export: another process leads now, and serves."""
+        self.close(_REST_SECONDS)
 
     def _respond(self, request: Request) -> Answer:
         if request.path != _PATH:
@@ -117,8 +141,7 @@ class Prometheus:
         if not self._has_said:
             self._has_said = True
             _LOGGER.warning(
-                "holter: the forked process %d serves no metrics: port %d is its parent's. Start the monitor in each "
-                "process, with a port of its own",
+                "holter: the forked process %d serves no metrics: port %d is its parent's, and the two are no group",
                 os.getpid(),
                 self.port,
             )

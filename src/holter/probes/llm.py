@@ -108,7 +108,7 @@ class LLMCalls:
         )
         self._made: dict[str | None, _Series] = {}
         if self.targets:
-            series = scope.series(names.LLM_GOODPUT, "1", "gauge", self._common)
+            series = scope.series(names.LLM_GOODPUT, "1", "gauge", self._common, across="min")
             known = getattr(scope.reads.get(series), "__self__", None)
             self._goodput = known if isinstance(known, Goodput) else Goodput(scope.now)
             scope.reads[series] = self._goodput.read

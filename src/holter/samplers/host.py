@@ -46,6 +46,8 @@ class HostSampler:
         ConfigurationError: *interval_seconds* is not a positive number.
     """
 
+    whole_host = True
+
     def __init__(
         self, interval_seconds: float = 5.0, *, _open: Callable[[], Any] | None = None, _sysfs: str = "/sys"
     ) -> None:

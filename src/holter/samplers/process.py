@@ -138,18 +138,19 @@ def _cpus(process: Any) -> int:
 
 _METRICS: Final = (
     Metric("process.cpu.time", "counter", "s", _Source.cpu_time),
-    Metric("process.cpu.utilization", "gauge", "1", _Source.cpu_utilization),
-    Metric("process.memory.usage", "gauge", "By", lambda source: (({}, source.process.memory_info().rss),)),
-    Metric("process.memory.virtual", "gauge", "By", lambda source: (({}, source.process.memory_info().vms),)),
+    Metric("process.cpu.utilization", "gauge", "1", _Source.cpu_utilization, "each"),
+    Metric("process.memory.usage", "gauge", "By", lambda source: (({}, source.process.memory_info().rss),), "each"),
+    Metric("process.memory.virtual", "gauge", "By", lambda source: (({}, source.process.memory_info().vms),), "each"),
     Metric("process.disk.io", "counter", "By", _Source.disk_io),
     Metric("process.disk.operations", "counter", "{operation}", _Source.disk_operations),
-    Metric("process.thread.count", "gauge", "{thread}", lambda source: (({}, source.process.num_threads()),)),
+    Metric("process.thread.count", "gauge", "{thread}", lambda source: (({}, source.process.num_threads()),), "each"),
     Metric(
         "process.unix.file_descriptor.count",
         "gauge",
         "{file_descriptor}",
         _Source.open_files,
+        "each",
     ),
     Metric("process.context_switches", "counter", "{context_switch}", _Source.context_switches),
-    Metric("process.uptime", "gauge", "s", _Source.uptime),
+    Metric("process.uptime", "gauge", "s", _Source.uptime, "each"),
 )

@@ -1,0 +1,305 @@
+"""
+The processes of one service: who leads them, and what all of them do together.
+
+A group is a service's name, a user, a folder of recordings, and a word that sets it apart where somebody gives
+one. Every process of it writes down what it has done into its own recording; whoever wants the whole reads the
+recordings of all. Counters never fall: what a process did that has ended is added once to the totals of the
+group, by the one that leads, from its recording, which has it to the last call.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from holter.departed import Departed, TotalsFiles, read_departed
+from holter.errors import RecordingError
+from holter.launcher import is_gone, launcher
+from holter.leadership import Leadership, is_led
+from holter.members import GroupName, Member, Members
+from holter.metric import Series
+from holter.model import ErrorPlace, Reading, Snapshot
+from holter.union import Part, Union, intervals
+from holter.whereabouts import Whereabouts
+
+_DEPARTED: Final = "departed"
+_OWN: Final = "own"
+_MOST_PLACES: Final = 32
+_LAST_TRIES: Final = 10
+FRESH_NS: Final = 250_000_000
+"""So long what was read of all processes is given to whoever asks next."""
+_GAP_NS: Final = 60_000_000_000
+"""So long the totals of a group without a process wait for the next one that the same parent starts."""
+_SHORTEST_PATIENCE_NS: Final = 2_000_000_000
+
+
+@dataclass(slots=True)
+class _Fixed:
+    """A part of a union that is no recording: this process's own figures, or those of the departed."""
+
+    series: Mapping[int, Series]
+    readings: Mapping[int, Reading]
+    changed: Iterable[int] = ()
+    is_alive: bool = True
+
+
+@dataclass(slots=True)
+class _Whole:
+    """A union and the members that it was made of last."""
+
+    members: Members
+    union: Union = field(default_factory=Union)
+    departed_seen: object = None
+    departed: Departed = field(default_factory=Departed)
+    joined_version: int = -1
+
+
+class Group:
+    """
+    The group *name* in *folder*, as the process sees it whose recording is *mine*.
+
+    A leader that gives no sign of life for two intervals, and two seconds, is replaced; one that has died, at the
+    next `turn` of any other. One thread calls `turn`; `view` any.
+    """
+
+    def __init__(self, folder: Path, name: GroupName, mine: Path, interval_seconds: float) -> None:
+        self.name, self._folder, self._mine = name, folder, mine
+        patience_ns = max(_SHORTEST_PATIENCE_NS, int(2e9 * interval_seconds))
+        self.leadership = Leadership(folder, name.key, mine, patience_ns)
+        self._totals = TotalsFiles(folder, name.key)
+        self._leading: _Whole | None = None
+        self._viewing: _Whole | None = None
+        self._viewed: Snapshot | None = None
+        self._viewed_ns = 0
+        self._lock = threading.Lock()
+        self._is_unwritten = False
+        self.skipped: Mapping[str, str] = {}
+        self.size = 1
+        """How many processes live, when it was looked last."""
+
+    def lead(self) -> bool:
+        """Lead the group if nobody else does; return whether this process leads."""
+        if self.leadership.hold(time.monotonic_ns()):
+            return True
+        self._leading = None
+        return False
+
+    def turn(self, own: Snapshot) -> Snapshot | None:
+        """
+        Return what all do together, as of *own*, the newest snapshot of this process; None if it does not lead.
+
+        Others are told of as they have last written down. The intervals follow each other while one process leads.
+        """
+        if not self.lead():
+            return None
+        whole, is_first = self._leading, False
+        if whole is None:
+            whole = self._leading = _Whole(Members(self._folder, self.name))
+            is_first = self._take_over(whole)
+        others = self._others(whole)
+        self._count_in(whole, [member for member in others if not member.is_alive])
+        self.skipped = whole.members.skipped
+        living = [member for member in others if member.identity not in whole.departed.counted]
+        self.size = 1 + sum(member.is_alive for member in living)
+        parts: dict[str, Part] = {_OWN: _Fixed(own.series, own.total, own.interval)}
+        parts |= {member.identity: member for member in living}
+        joined = self._joined(whole, parts, own, is_first=is_first)
+        lost = own.lost + whole.departed.lost + sum(member.lost for member in living)
+        return replace(joined, lost=lost, error_places=_places(own, living))
+
+    def view(self, own: Snapshot) -> Snapshot:
+        """
+        Return what all do together, this process too, as of what each has last written down; any process may.
+
+        So whichever of them answers, no count is lower than what another one has answered a quarter of a second
+        before. There are no intervals, unless this process is alone, whose own snapshot this is then. Thread-safe;
+        costs as much as what has changed since the last time.
+        """
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            if self._viewed is not None and now_ns - self._viewed_ns < FRESH_NS:
+                return self._viewed
+            self._viewed_ns = now_ns
+            whole = self._viewing = self._viewing or _Whole(Members(self._folder, self.name))
+            members = whole.members.look()
+            # After the recordings: one that has gone since, counted in, is part of it.
+            mark = self._totals.mark()
+            if mark != whole.departed_seen:
+                fresh = self._totals.newest() or Departed()
+                fresh.version = whole.departed.version + 1
+                whole.departed, whole.departed_seen = fresh, mark
+            counted = whole.departed.counted
+            members = [one for one in members if one.identity not in counted and self._is_of_now(one, whole.departed)]
+            if not whole.departed.readings and all(one.path == self._mine for one in members):
+                self._viewed = own
+                return own
+            joined = self._joined(whole, {one.identity: one for one in members}, own, is_first=True)
+            lost = whole.departed.lost + sum(member.lost for member in members)
+            nobody = replace(own.process, instance=self.name.key, pid=0)
+            self._viewed = replace(
+                joined, interval={}, open_calls=(), lost=lost, error_places=_places(None, members), process=nobody
+            )
+            return self._viewed
+
+    def leave(self) -> None:
+        """
+        At the end of the process, whose recording says so: let another one lead, or leave nothing behind.
+
+        Whoever leads counts in what has ended. Where nobody does, this process leads once more, and the last
+        one removes all that the group has left but the recordings of those who were killed; unless somebody
+        is there who may start another one in a moment, for whom it leaves the totals.
+        """
+        for _ in range(_LAST_TRIES):
+            if not self.lead():
+                return
+            whole = self._leading = self._leading or _Whole(Members(self._folder, self.name))
+            self._take_over(whole)
+            members = whole.members.look()
+            living = [one for one in members if one.is_alive]
+            ended = [one for one in members if not one.is_alive]
+            if living or launcher():
+                self._count_in(whole, ended)
+            else:
+                for one in ended:
+                    _remove_if_closed(one)
+                self._totals.keep_only(None)
+            self.leadership.resign(is_last=not (living or launcher()))
+            self._leading = None
+            # One that has ended meanwhile found the lead taken, and has left the rest to this one.
+            left = Members(self._folder, self.name).look()
+            if any(one.is_alive for one in left) or not any(_is_closed(one) for one in left):
+                return
+
+    def tidy(self) -> None:
+        """Remove what groups have left in the folder for workers that nobody will start any more."""
+        for path in self._folder.glob("*.totals"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _GAP_NS / 1e9:
+                    departed = read_departed(path)
+                    if departed is not None and is_gone(departed.launcher) and not is_led(path.with_suffix(".leader")):
+                        path.unlink()
+                        path.with_suffix(".leader").unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """In a forked child: touch nothing of the parent's."""
+        self.leadership.abandon()
+
+    # -- what the leader does
+
+    def _take_over(self, whole: _Whole) -> bool:
+        """Go on with the totals of the leader before, if there still is a process of its time; whether that is so."""
+        found = self._totals.newest()
+        here, now_ns = Whereabouts.mine(), time.monotonic_ns()
+        if found is not None and found.boot_id == here.boot_id:
+            until_ns = max(found.written_ns, self.leadership.led_until_ns)
+            is_recycled = found.launcher == launcher() != "" and now_ns - until_ns < _GAP_NS
+            if is_recycled or any(self._is_of_then(member, until_ns) for member in whole.members.look()):
+                whole.departed = found
+        is_new = not whole.departed.began_ns
+        if is_new:
+            whole.departed = Departed(began_ns=self._first_of_now(whole, now_ns), boot_id=here.boot_id)
+        whole.departed.launcher = launcher()
+        self._is_unwritten = True
+        self._write(whole)
+        return not is_new
+
+    def _is_of_then(self, member: Member, until_ns: int) -> bool:
+        """Whether a process that goes on, or ends only now, had begun by that time."""
+        goes_on = member.is_alive or member.path == self._mine
+        return goes_on and member.process is not None and 0 < member.process.created_ns <= until_ns
+
+    def _first_of_now(self, whole: _Whole, now_ns: int) -> int:
+        """Return when the first process of those that live began."""
+        living = [one.process.created_ns for one in whole.members.look() if one.is_alive and one.process is not None]
+        return min([now_ns, *(created_ns for created_ns in living if created_ns)])
+
+    def _others(self, whole: _Whole) -> list[Member]:
+        found = whole.members.look(whole.departed.counted)
+        now_ns = time.monotonic_ns()
+        whole.departed.forget([one.identity for one in found], now_ns)
+        return [one for one in found if one.path != self._mine and self._is_of_now(one, whole.departed)]
+
+    @staticmethod
+    def _is_of_now(member: Member, departed: Departed) -> bool:
+        """Whether a process that has ended did so in the time of those that go on."""
+        if member.is_alive or member.process is None:
+            return True
+        return member.ended_ns >= departed.began_ns and member.process.whereabouts.boot_id == departed.boot_id
+
+    def _count_in(self, whole: _Whole, ended: list[Member]) -> None:
+        """Add what has *ended* to the totals, and then remove the recordings of those that have ended well."""
+        departed = whole.departed
+        for member in ended:
+            if member.identity in departed.counted:
+                continue
+            with suppress(OSError, RecordingError):
+                readings, lost = member.last_words()
+                departed.add(member.identity, member.series, readings, lost)
+                self._is_unwritten = True
+        if self._write(whole):
+            for member in ended:
+                if member.identity in departed.counted:
+                    _remove_if_closed(member)
+
+    def _write(self, whole: _Whole) -> bool:
+        """Write the totals down where they have changed; return whether the file has them."""
+        if not self._is_unwritten:
+            return True
+        term = self.leadership.term
+        try:
+            whole.departed.write(self._totals.path(term), time.monotonic_ns())
+        except OSError:
+            # A full file system: what has ended stays where it is, and is counted in as soon as it can be.
+            return False
+        self._is_unwritten = False
+        self._totals.keep_only(term)
+        return True
+
+    # -- what both do
+
+    def _joined(self, whole: _Whole, parts: Mapping[str, Part], own: Snapshot, *, is_first: bool) -> Snapshot:
+        """Return the snapshot of all *parts* and the departed; the first one tells of no interval but its own."""
+        union, departed = whole.union, whole.departed
+        news = departed.readings if departed.version != whole.joined_version else ()
+        gone = _Fixed(departed.series, departed.readings, news, is_alive=False)
+        whole.joined_version = departed.version
+        before = dict(union.total)
+        pids = {name: part.process.pid for name, part in parts.items() if isinstance(part, Member) and part.process}
+        everybody = {**parts, f"{_DEPARTED} {departed.began_ns}": gone} if departed.readings else parts
+        changed = union.update(everybody, {_OWN: own.process.pid, **pids}, _OWN)
+        mine = {
+            place: reading
+            for key, reading in own.interval.items()
+            if (place := union.place(_OWN, key)) is not None and (is_first or list(union.holders(place)) == [_OWN])
+        }
+        interval = mine if is_first else dict(intervals(union, changed, before, mine))
+        open_calls = tuple(
+            replace(call, series=union.place(_OWN, call.series) or call.series) for call in own.open_calls
+        )
+        return replace(own, series=union.series, total=dict(union.total), interval=interval, open_calls=open_calls)
+
+
+def _places(own: Snapshot | None, members: Iterable[Member]) -> tuple[ErrorPlace, ...]:
+    """Return where errors came from in all processes, the most frequent first."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for places in (() if own is None else own.error_places, *(member.places for member in members)):
+        for place in places:
+            key = place.call, place.error_type, place.place
+            counts[key] = counts.get(key, 0) + place.count
+    ordered = sorted(counts.items(), key=lambda item: item[1], reverse=True)
+    return tuple(ErrorPlace(*key, count) for key, count in ordered)[:_MOST_PLACES]
+
+
+def _is_closed(member: Member) -> bool:
+    return member.process is not None and member.process.state == "closed"
+
+
+def _remove_if_closed(member: Member) -> None:
+    if _is_closed(member):
+        with suppress(OSError):
+            member.path.unlink()

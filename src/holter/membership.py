@@ -1,0 +1,99 @@
+"""What a monitor has to do with the other processes of its service."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Final
+
+from holter import documents, names, recording, words
+from holter.chronicle import CHRONICLE
+from holter.errors import RecordingError
+from holter.fold import Fold
+from holter.group import Group
+from holter.layout import Section
+from holter.members import GroupName
+from holter.model import Alert, Snapshot
+from holter.recorded import newest_half
+from holter.scope import Scope
+from holter.sections import Sections
+from holter.settings import Settings
+
+_LOGGER: Final = logging.getLogger("holter")
+
+
+class Membership:
+    """
+    The part that a monitor takes in the group of its service; one without a group leads itself.
+
+    Made anew for each run. Without a recording there is no group: others could not read what this process does.
+    """
+
+    def __init__(self) -> None:
+        self.group: Group | None = None
+
+    def join(self, monitor: object, settings: Settings, scope: Scope) -> None:
+        """Be one of the group that *settings* name, if they name one, and lead it if nobody does."""
+        if settings.group is None or not settings.recording:
+            return
+        name = GroupName(settings.name, settings.group)
+        self.group = CHRONICLE.group(monitor, scope, name, settings.interval_seconds)
+        if self.group is not None:
+            self.group.tidy()
+            self.group.lead()
+
+    @staticmethod
+    def of(settings: Settings, scope: Scope) -> recording.Membership | None:
+        """Return what the recording says of it."""
+        return None if settings.group is None else recording.Membership(scope.number, settings.name, settings.group)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks for its group."""
+        return self.group is None or self.group.leadership.is_held
+
+    def set_figures(self, fold: Fold) -> None:
+        """Tell how large the group is, as whoever leads it knows."""
+        if self.group is not None and self.group.leadership.is_held:
+            scope = fold.scope
+            fold.set(scope.series(names.GROUP_MEMBERS, "{process}", "gauge"), self.group.size)
+            if self.group.skipped:
+                fold.set(scope.series(names.GROUP_SKIPPED, "{process}", "gauge"), len(self.group.skipped))
+
+    def turn(self, own: Snapshot) -> Snapshot | None:
+        """Return what the whole group did, as of *own*; None if another process leads. Logs who is left out, once."""
+        if self.group is None:
+            return own
+        before = self.group.skipped
+        whole = self.group.turn(own)
+        for name, why in self.group.skipped.items() if whole is not None else ():
+            if name not in before:
+                what = f"{name} is left out of the figures of all processes: {why}"
+                _LOGGER.warning("holter: %s", words.clean(what, 500))
+        return whole
+
+    def view(self, own: Snapshot) -> Snapshot:
+        """Return what the whole group did, whoever leads it."""
+        return own if self.group is None else self.group.view(own)
+
+    def alerts(self) -> tuple[Alert, ...] | None:
+        """Return the alerts of the process that leads, None if it is this one."""
+        if self.leads or self.group is None:
+            return None
+        path = self.group.leadership.leader()
+        with suppress(OSError, RecordingError):
+            if path is not None:
+                with Sections(path) as sections:
+                    half = newest_half(sections, Section.NOTICES, sections.longest_text)
+                    return () if half is None else documents.decode_notices(half[1])[0]
+        return ()
+
+    def resign(self) -> None:
+        """Let another process lead; this one lives on."""
+        if self.group is not None:
+            self.group.leadership.resign()
+
+    def forget(self) -> None:
+        """In a forked child: touch nothing of the parent's."""
+        if self.group is not None:
+            self.group.forget()
