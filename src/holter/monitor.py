@@ -281,7 +281,7 @@ class Monitor(Instruments):
                     return None
                 ROUTER.drain()
                 self._set_own_figures()
-                snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns())
+                snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns(), now=now)
                 cursors = RECORDER.cursors()
                 RECORDER.stock()
             self._latest = snapshot
