@@ -176,3 +176,8 @@ def alerts() -> tuple[Alert, ...]:
 def latest() -> tuple[Snapshot | None, tuple[Alert, ...]]:
     """Return the newest snapshot that the default monitor has taken, if any, and its alerts; takes none itself."""
     return (None, ()) if _monitor is None else (_monitor.latest, _monitor.alerts())
+
+
+def exemplars() -> None:
+    """Note slow and failed calls that are in a trace, from now on: a page of metrics will tell of them."""
+    _scope.notes.stand()
