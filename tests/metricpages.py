@@ -99,13 +99,27 @@ class Server:
         found = self.query(expression)
         return found[0][1] if len(found) == 1 else None
 
+    def exemplars(self, expression: str) -> list[dict[str, Any]]:
+        """Return the exemplars of the last minutes, with the labels of their series as ``series``."""
+        now = time.time()
+        query = urllib.parse.urlencode({"query": expression, "start": now - 600, "end": now + 600})
+        status, _, body = get(f"{self.url}/api/v1/query_exemplars?{query}")
+        assert status == 200, (expression, body)
+        return [
+            {**one, "series": series["seriesLabels"]}
+            for series in json.loads(body)["data"]
+            for one in series["exemplars"]
+        ]
+
     def sees(self, expression: str, expected: float) -> float:
         """Wait until the query gives *expected*."""
         return poll(f"{expression} == {expected}", lambda: True if self.value(expression) == expected else None)
 
 
 @contextmanager
-def prometheus(*targets: int, path: str = "/metrics", rules: Path | None = None) -> Iterator[Server]:
+def prometheus(
+    *targets: int, path: str = "/metrics", rules: Path | None = None, features: str = ""
+) -> Iterator[Server]:
     """Run a Prometheus that scrapes ports of this machine each second."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="prometheus-") as folder:
@@ -132,6 +146,7 @@ def prometheus(*targets: int, path: str = "/metrics", rules: Path | None = None)
             f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
+            *([f"--enable-feature={features}"] if features else []),
         ]
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contracts.snapshots import Story, alert
-from holter.delivery import DEADLINE_SECONDS, MOST_ALERTS, Delivery
-from holter.model import Alert, Snapshot
+from holter.delivery import DEADLINE_SECONDS, MOST_ALERTS, MOST_SLOW_CALLS, Delivery
+from holter.model import Alert, SlowCall, Snapshot
 from holter.names import EXPORTER_DROPPED, EXPORTER_FAILURES, EXPORTER_NAME
 from recording import Recording
 
@@ -229,3 +230,98 @@ def test_a_wait_in_the_middle_of_an_offer_is_no_deadlock(exporter: Collector, be
         bench.delivery.offer(bench.snapshot(), now=True)
         assert bench.delivery.wait_until_idle(time.monotonic() + SOON)
     assert [1] == counts(exporter)
+
+
+class Tracer(Collector):
+    """An exporter that wants slow calls too."""
+
+    slower_than_seconds = 0.5
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.traced: list[list[int]] = []
+        self.threads: set[int] = set()
+
+    def trace(self, calls: list[SlowCall]) -> None:
+        """Keep their numbers."""
+        self.traced.append([call.number for call in calls])
+        self.threads.add(threading.get_ident())
+        self.first()
+
+
+def slow(*numbers: int) -> tuple[SlowCall, ...]:
+    """Return slow calls with these numbers."""
+    return tuple(SlowCall(number, "predict", 1, 0, 1) for number in numbers)
+
+
+def test_slow_calls_come_each_interval_and_each_once() -> None:
+    """In the exporter's own thread, whether an export is due or not, and before the one that is."""
+    exporter = Tracer()
+    bench = Bench(exporter)
+    for numbers in ((1, 2), (1, 2), (1, 2, 3), (2, 3, 4)):
+        bench.delivery.offer(replace(bench.snapshot(), slow_calls=slow(*numbers)))
+        assert bench.delivery.wait_until_idle(time.monotonic() + SOON)
+    assert [[1, 2], [3], [4]] == exporter.traced
+    assert [] == exporter.got
+    assert {bench.thread.ident} == exporter.threads
+    bench.delivery.offer(replace(bench.snapshot(), slow_calls=slow(5)), now=True)
+    assert bench.close()
+    assert [5] == exporter.traced[-1]
+    assert [5] == counts(exporter)
+
+
+def test_an_exporter_that_cannot_trace_exports_all_the_same() -> None:
+    """The trouble is counted, and the calls are not offered again."""
+
+    def fail() -> None:
+        if len(exporter.traced) == 1:
+            raise RuntimeError
+
+    exporter = Tracer(first=fail)
+    bench = Bench(exporter)
+    for numbers in ((1,), (1, 2)):
+        bench.delivery.offer(replace(bench.snapshot(), slow_calls=slow(*numbers)))
+        assert bench.delivery.wait_until_idle(time.monotonic() + SOON)
+    assert [[1], [2]] == exporter.traced
+    assert {"exporter Tracer trace"} == set(bench.recording.scope.guard.first)
+    bench.offer(now=True)
+    assert [3] == counts(exporter)
+    assert bench.close()
+
+
+def test_slow_calls_wait_in_bounded_number_for_an_exporter_that_hangs() -> None:
+    """The newest five hundred."""
+    begun, free = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        free.wait()
+
+    exporter = Tracer(first=hang)
+    bench = Bench(exporter)
+    bench.delivery.offer(replace(bench.snapshot(), slow_calls=slow(1)))
+    assert begun.wait(SOON)
+    for first in range(2, 1_000, 100):
+        bench.delivery.offer(replace(bench.snapshot(), slow_calls=slow(*range(first, first + 100))))
+    free.set()
+    assert bench.delivery.wait_until_idle(time.monotonic() + SOON)
+    assert bench.close()
+    told = [number for numbers in exporter.traced for number in numbers]
+    assert [1, *range(1_001 - MOST_SLOW_CALLS + 1, 1_002)] == told
+
+
+def test_calls_are_noted_as_long_as_the_exporter_lives() -> None:
+    """From the moment that it has a mailbox until its thread has ended; it is told of none from before."""
+    recording = Recording()
+    recording.scope.notes.newest = 7
+    exporter = Tracer()
+    delivery = Delivery(recording.scope, exporter)
+    assert recording.scope.notes.is_wanted
+    assert [exporter] == recording.scope.notes.wishes
+    thread = threading.Thread(target=delivery.run)
+    thread.start()
+    delivery.offer(replace(Story().snapshot(), slow_calls=slow(6, 7, 8)))
+    delivery.close(time.monotonic() + SOON)
+    thread.join(SOON)
+    assert [[8]] == exporter.traced
+    assert not recording.scope.notes.is_wanted

@@ -18,11 +18,11 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment settings layout memorylimit whereabouts halves compiled descriptors listing",
+    "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
-    "recordings leadership departed launcher members differences union portholder",
-    "time": "fold group timeline changes verdict window measure causes rule wording sheets report "
+    "recordings leadership departed launcher members differences union portholder noted",
+    "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition",
     "outer rooms": "probes samplers checks exporters watch",

@@ -19,6 +19,7 @@ import pytest
 
 from holter.context import CONTEXT
 from holter.monitor import Monitor
+from holter.noted import NEVER
 from holter.recorder import RECORDER
 from holter.ring import NATIVE, Ring, RingReader
 from programs import succeed
@@ -278,7 +279,10 @@ def test_cells_need_as_much_memory_as_64_series_take() -> None:
 def test_a_step_is_thrown_into_as_a_generator_is() -> None:
     """By an exception, or by its type, value and traceback; without any of them it is refused."""
     ring = Ring(64)
-    probe = NATIVE.StreamProbe(*(1, 2, 3, 4, 5), lambda: ring, None, CONTEXT, None, lambda *_: None)
+    limit = memoryview(bytearray(16)).cast("q")
+    limit[0] = NEVER
+    nothing = lambda *_: None  # noqa: E731 - it stands for two
+    probe = NATIVE.StreamProbe(*(1, 2, 3, 4, 5), lambda: ring, None, CONTEXT, None, nothing, limit, nothing)
     error = _Error("x")
     references = sys.getrefcount(error)
     for arguments in ((error,), (_Error, "x"), (_Error, error, None), (_Error, error, error.__traceback__), (_Error,)):

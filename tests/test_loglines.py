@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contracts.snapshots import Story, alert, busy_story, hostile_alert, hostile_story
 from holter.loglines import Line, LogLines, encode
-from holter.model import Alert, Process, Snapshot
+from holter.model import Alert, Process, SlowCall, Snapshot, Stage
 from holter.names import CALL_DURATION, CALL_NAME, SPAN_DURATION, SPAN_NAME, STREAM_FIRST_ITEM
 
 
@@ -161,3 +162,39 @@ def test_a_message_names_the_most_frequent_types_of_error() -> None:
     _, line = lines_of(story.snapshot())
     assert line["message"].endswith("15 errors (Error5 5, Error4 4, Error3 3, ...), 2 abandoned")
     assert len(line["holter"]["errors"]) == 5
+
+
+def test_a_slow_call_is_a_line_that_leads_to_its_trace() -> None:
+    """Under the names of Elastic's stack and under those of OpenTelemetry, with its own start and duration."""
+    stages = (Stage("load", 0, 100_000_000), Stage("run", 100_000_000, 1_100_000_000))
+    call = SlowCall(
+        number=3,
+        call="predict",
+        series=7,
+        start_ns=1_795_352_589_225_000_000,
+        end_ns=1_795_352_590_425_000_000,
+        attributes={"holter.call.name": "predict", "holter.call.outcome": "error", "error.type": "ValueError"},
+        stages=stages,
+        trace_id=0xABC,
+        span_id=0xDEF,
+    )
+    line = LogLines(busy_story().snapshot()).of_slow_call(call)
+    assert "predict took 1.2 s, error (ValueError), of that run 1 s" == line["message"]
+    assert "warn" == line["log.level"]
+    assert {
+        "kind": "event",
+        "dataset": "holter.slow_calls",
+        "start": "2026-11-22T13:03:09.225Z",
+        "duration": 1_200_000_000,
+        "outcome": "failure",
+    } == line["event"]
+    ids = f"{0xABC:032x}", f"{0xDEF:016x}"
+    assert ids == (line["trace"]["id"], line["span"]["id"]) == (line["trace_id"], line["span_id"])
+    assert {"outcome": "error", "error_type": "ValueError", "stages": 2} == line["holter"]["slow_call"]
+    plain = LogLines(busy_story().snapshot()).of_slow_call(replace(call, attributes={}, stages=(), trace_id=0))
+    assert ("predict took 1.2 s", "info", "success") == (
+        plain["message"],
+        plain["log.level"],
+        plain["event"]["outcome"],
+    )
+    assert {"trace", "span", "trace_id", "span_id"}.isdisjoint(plain)

@@ -26,6 +26,7 @@ METRICS = [
         - {
             names.METRIC,
             names.PLACE,
+            names.STAGES_LEFT_OUT,
             names.ALERTS_FIRED,
             genai.OPERATION,
             genai.PROVIDER,

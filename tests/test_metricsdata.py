@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from opentelemetry.sdk.resources import Resource
 
 from holter.classicbuckets import OTHERS, Choice
 from holter.distribution import NO_BUCKETS, Buckets, Histogram
-from holter.metricsdata import MOST_BUCKETS, MetricsBuilder
-from holter.model import Reading
+from holter.metricsdata import MOST_BUCKETS, MOST_EXEMPLARS, MetricsBuilder
+from holter.model import Reading, SlowCall
 from holter.names import CALL_DURATION
 from simulation import SECOND_NS, START_NS, World
 
@@ -190,3 +191,26 @@ def test_every_metric_says_what_it_means() -> None:
     (owner,) = MetricsBuilder("delta").build(world.snapshot(), RESOURCE).resource_metrics
     (metric,) = owner.scope_metrics[0].metrics
     assert ("s", True) == (metric.unit, metric.description.startswith("How long calls of a watched function took"))
+
+
+@pytest.mark.parametrize("choice", [None, Choice()], ids=["exponential", "explicit"])
+def test_slow_calls_are_exemplars_of_the_series_that_counts_them(choice: Choice | None) -> None:
+    """The newest twenty, with the ids that are told for them; those that have none are left out; each is sent once."""
+    world = World()
+    world.call("predict", [0.5] * 40)
+    world.call("predict", [0.5], "ValueError")
+    ok, failed = (one.id for one in world.series.values() if one.name == CALL_DURATION)
+    slow = [SlowCall(number, "predict", ok, 0, number * SECOND_NS, trace_id=number % 2) for number in range(1, 61)]
+    slow.append(SlowCall(61, "predict", failed, 0, 5 * SECOND_NS, trace_id=7))
+    builder = MetricsBuilder("cumulative", choice, lambda call: (call.trace_id, 8) if call.trace_id else None)
+    snapshot = replace(world.snapshot(), slow_calls=tuple(slow))
+    for _ in range(2):
+        one, other = metrics(builder, snapshot)[CALL_DURATION].data_points
+        assert list(range(21, 60, 2)) == [exemplar.value for exemplar in one.exemplars]
+        assert [{}] * MOST_EXEMPLARS == [exemplar.filtered_attributes for exemplar in one.exemplars]
+        (last,) = other.exemplars
+        assert (7, 8, 5.0, 5 * SECOND_NS) == (last.trace_id, last.span_id, last.value, last.time_unix_nano)
+    builder.sent()
+    later = replace(snapshot, slow_calls=(*slow, SlowCall(62, "predict", ok, 0, SECOND_NS, trace_id=9)))
+    one, other = metrics(builder, later)[CALL_DURATION].data_points
+    assert ([9], []) == ([exemplar.trace_id for exemplar in one.exemplars], list(other.exemplars))

@@ -539,11 +539,11 @@ def test_a_signal_handler_may_use_the_monitor(monitors: Callable[..., Monitor]) 
     inside = [False]
     plain = monitor._fold.close
 
-    def interrupted(*arguments: int) -> Snapshot:
+    def interrupted(*arguments: int, now: bool) -> Snapshot:
         if not inside[0]:
             inside[0] = True
             signal.raise_signal(signal.SIGUSR1)
-        return plain(*arguments)
+        return plain(*arguments, now=now)
 
     def handle(*_: object) -> None:
         watched()

@@ -52,6 +52,8 @@ class TimedCall:
         units_of: Callable[[Any], int] | None,
         fail: Callable[[Any, BaseException], None],
         reduce: Callable[[Any], Any],
+        limit: memoryview,
+        slow: Callable[[Any, int], None],
         drive: Callable[[Call], Coroutine[Any, Any, Any]] | None = None,
     ) -> Self: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -68,6 +70,8 @@ class CoroutineProbe:
         units_of: Callable[[Any], int] | None,
         fail: Callable[[Any, BaseException], None],
         context: ContextVar[Any],
+        limit: memoryview,
+        slow: Callable[[Any, int], None],
     ) -> Self: ...
     def begin(self) -> Call: ...
     def start(self, call: Call, /) -> Coroutine[Any, Any, Any]: ...
@@ -123,6 +127,8 @@ class StreamProbe:
         context: ContextVar[Any],
         units_of: Callable[[Any], int] | None,
         fail: Callable[[Any, BaseException, int], None],
+        limit: memoryview,
+        slow: Callable[[Any, int], None],
     ) -> Self: ...
     def __call__(self, source: Generator[Any, Any, Any]) -> StreamStep: ...
 

@@ -183,3 +183,8 @@ def alerts() -> tuple[Alert, ...]:
 def latest() -> tuple[Snapshot | None, tuple[Alert, ...]]:
     """Return what all processes of the default monitor's group have done last, if anything, and its alerts."""
     return (None, ()) if _monitor is None else (_monitor.latest_of_all, _monitor.alerts())
+
+
+def exemplars() -> None:
+    """Note slow and failed calls that are in a trace, from now on: a page of metrics will tell of them."""
+    _scope.notes.stand()

@@ -6,13 +6,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from holter.model import Alert, Exporter, Snapshot
+from holter.model import Alert, Exporter, SlowCall, Snapshot
 from holter.names import EXPORTER_DROPPED, EXPORTER_FAILURES, EXPORTER_NAME
+from holter.noted import Wish
 from holter.scope import Scope
 
 MOST_ALERTS: Final = 1_000
+MOST_SLOW_CALLS: Final = 500
 DEADLINE_SECONDS: Final = 30.0
 
 
@@ -24,7 +26,8 @@ class Delivery:
     that an exporter which was slow or failed gets their figures later, and only alerts beyond the
     bound are dropped, and counted. An export is due each ``every_seconds``, at an alert, and when
     flushed. One that raises is counted and tried again at its next turn, with what has come since;
-    one that takes more than 30 s is counted as failed as well, and goes on.
+    one that takes more than 30 s is counted as failed as well, and goes on. What wants slow calls gets
+    them each interval, each once.
     """
 
     def __init__(self, scope: Scope, exporter: Exporter, *, name: str | None = None) -> None:
@@ -42,12 +45,18 @@ class Delivery:
         self._is_due = self._is_closing = self._is_to_rest = False
         self._close_by = 0.0
         self.is_closed = False
+        self._slow: deque[SlowCall] = deque(maxlen=MOST_SLOW_CALLS)
+        self._told = scope.notes.newest
+        self._trace: Any = getattr(exporter, "trace", None)
+        if isinstance(exporter, Wish):
+            scope.notes.add(self, exporter)
 
     def offer(self, snapshot: Snapshot, alerts: Iterable[Alert] = (), *, now: bool = False) -> None:
         """Put *snapshot* and *alerts* into the mailbox; they are exported when due, or at once if *now*."""
         with self._changed:
             self._pending = snapshot if self._pending is None else self._pending.then(snapshot)
             dropped = self._keep(alerts)
+            self._keep_slow(snapshot.slow_calls)
             since_ns = snapshot.monotonic_ns - (self._exported_ns or snapshot.process.started_ns)
             if now or self._alerts or since_ns >= self.exporter.every_seconds * 1e9:
                 self._is_due = True
@@ -72,6 +81,12 @@ class Delivery:
             self._alerts.popleft()
         return dropped
 
+    def _keep_slow(self, calls: tuple[SlowCall, ...]) -> None:
+        if self._trace is not None and calls and calls[-1].number > self._told:
+            self._slow.extend(call for call in calls if call.number > self._told)
+            self._told = calls[-1].number
+            self._changed.notify_all()
+
     def _count(self, name: str, unit: str) -> None:
         self._scope.increment(name, unit, {EXPORTER_NAME: self.name})
 
@@ -79,7 +94,7 @@ class Delivery:
         """Wait until everything due is exported, at most until *deadline* on the monotonic clock."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self.is_closed or not (self._is_due or self._busy_since is not None),
+                lambda: self.is_closed or not (self._is_due or self._slow or self._busy_since is not None),
                 timeout=max(0.0, deadline - time.monotonic()),
             )
 
@@ -94,6 +109,7 @@ class Delivery:
         try:
             self._serve()
         finally:
+            self._scope.notes.drop(self)
             with self._changed:
                 self.is_closed = True
                 self._changed.notify_all()
@@ -101,15 +117,22 @@ class Delivery:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_due or self._is_closing or self._is_to_rest)
+                self._changed.wait_for(lambda: self._is_due or self._is_closing or self._is_to_rest or self._slow)
                 is_to_rest, self._is_to_rest = self._is_to_rest, False
-                snapshot, alerts = self._pending, list(self._alerts)
-                self._pending = None
-                self._alerts.clear()
-                self._is_due = False
+                slow = list(self._slow)
+                self._slow.clear()
+                snapshot, alerts = None, []
+                if self._is_due or self._is_closing:
+                    snapshot, alerts = self._pending, list(self._alerts)
+                    self._pending = None
+                    self._alerts.clear()
+                    self._is_due = False
                 self._busy_since = time.monotonic()
             if is_to_rest:
                 self._scope.guard.run(f"exporter {self.name} rest", None, self.exporter.rest)  # type: ignore[attr-defined]  # rest() has looked
+            if slow:
+                self._scope.guard.run(f"exporter {self.name} trace", None, self._trace, slow)
+                self.cpu_ns = self._scope.clock.thread_cpu_ns()
             if snapshot is not None:
                 self._export(snapshot, alerts)
             with self._changed:

@@ -108,6 +108,7 @@ def prometheus_app(*, buckets: Wanted = None) -> PrometheusApp:
         ConfigurationError: *buckets* cannot work.
     """
     Choice(buckets)
+    default.exemplars()
     return PrometheusApp(Exposition(default.latest, buckets))
 
 
@@ -131,6 +132,7 @@ def prometheus_collector(*, buckets: Wanted = None) -> SnapshotCollector:
         ConfigurationError: *buckets* cannot work.
     """
     Choice(buckets)
+    default.exemplars()
     return _GuardedCollector(default.latest, buckets)
 
 

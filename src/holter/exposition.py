@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -13,13 +14,13 @@ from typing import Final, TypeAlias
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
 from holter.classicbuckets import Choice, Tally, Wanted, spoken
 from holter.distribution import Histogram
 from holter.metric import Kind
 from holter.metrichelp import metric_help
-from holter.model import Alert, Process, Reading, Series, Snapshot
+from holter.model import Alert, Process, Reading, Series, SlowCall, Snapshot
 from holter.pageserver import Answer, in_words
 from holter.promnames import ALERTS_FIRING, INFO, Family, families, label_value, labels, series_labels
 
@@ -61,6 +62,7 @@ class SnapshotCollector:
         self._known: Mapping[int, Series] | None = None
         self._families: list[tuple[Family, Series, list[_Line]]] = []
         self._lines: dict[tuple[Family, tuple[tuple[str, str], ...]], _Line] = {}
+        self._slow: dict[int, list[SlowCall]] = {}
 
     def describe(self) -> Sequence[Metric]:
         """Return nothing: which metrics there will be is not known before they are recorded."""
@@ -79,6 +81,7 @@ class SnapshotCollector:
         with self._lock:
             if snapshot.series is not self._known:
                 self._learn(snapshot.series)
+            self._slow = _by_series(snapshot.slow_calls)
             found = [_info(snapshot.process), *(self._metric(*each, snapshot.total) for each in self._families)]
         return [metric for metric in (*found, _alerts(alerts)) if metric.samples]
 
@@ -121,9 +124,10 @@ class SnapshotCollector:
         spellings = [spoken(bound) for bound in bounds]
         for (line, reading), histogram in zip(seen, held, strict=True):
             counts = line.tally.counts(bounds, histogram, reading.count, reading.sum)
-            for le, count in zip(spellings, counts, strict=True):
-                metric.samples.append(Sample(f"{metric.name}_bucket", {**line.labels, "le": le}, count))
-            metric.samples.append(Sample(f"{metric.name}_bucket", {**line.labels, "le": "+Inf"}, reading.count))
+            exemplars = _exemplars(bounds, (call for key in line.series for call in self._slow.get(key, ())))
+            for place, (le, count) in enumerate(zip((*spellings, "+Inf"), (*counts, reading.count), strict=True)):
+                marks = {**line.labels, "le": le}
+                metric.samples.append(Sample(f"{metric.name}_bucket", marks, count, None, exemplars.get(place)))
             # A sum that has negative values in it falls, which no counter does; readers want both or none.
             if min(*bounds[:1], reading.minimum or 0.0, 0.0) >= 0 and not math.isnan(reading.sum):
                 metric.samples.append(Sample(f"{metric.name}_sum", line.labels, reading.sum))
@@ -193,6 +197,29 @@ def _accepts_gzip(accept_encoding: str) -> bool:
         if coding == "gzip":
             return not any(part.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for part in parameters)
     return False
+
+
+def _by_series(calls: Iterable[SlowCall]) -> dict[int, list[SlowCall]]:
+    found: dict[int, list[SlowCall]] = {}
+    for call in calls:
+        if call.trace_id:
+            found.setdefault(call.series, []).append(call)
+    return found
+
+
+def _exemplars(bounds: Sequence[float], calls: Iterable[SlowCall]) -> dict[int, Exemplar]:
+    """Return the newest of *calls* in each bucket, by the place of its bound."""
+    newest: dict[int, SlowCall] = {}
+    for call in calls:
+        place = bisect_left(bounds, call.seconds)
+        if place not in newest or newest[place].end_ns < call.end_ns:
+            newest[place] = call
+    return {
+        place: Exemplar(
+            {"trace_id": f"{call.trace_id:032x}", "span_id": f"{call.span_id:016x}"}, call.seconds, call.end_ns / 1e9
+        )
+        for place, call in newest.items()
+    }
 
 
 def _merged(readings: Iterable[Reading | None]) -> Reading | None:

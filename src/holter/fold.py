@@ -21,6 +21,7 @@ from holter.record import CELL, CELL_WORDS, CELLS_PER_BLOCK
 from holter.recorder import RECORDER, Recorder
 from holter.ring import selected
 from holter.scope import Scope
+from holter.slowfold import SlowFold
 from holter.tally import MOST_RECORDS, Tally
 
 MOST_WAITING: Final = 8_192
@@ -41,6 +42,7 @@ class Fold:
     def __init__(self, scope: Scope, process: Process, *, most_tallied: int = MOST_RECORDS) -> None:
         self.scope, self._most_tallied = scope, most_tallied
         self.process = process
+        self.slow = SlowFold(scope)
         self.reset()
 
     def reset(self) -> None:
@@ -59,6 +61,7 @@ class Fold:
         self._counts = np.zeros(0, np.int64)
         self._direct: dict[int, float] = {}
         self._last_ns = self.process.started_ns
+        self.slow.reset()
 
     def add(self, records: np.ndarray) -> None:
         """Take in drained *records* of this scope, to be folded when the interval ends or many have come."""
@@ -75,6 +78,7 @@ class Fold:
             if self._tally.count + sum(map(len, backlog)) > self._most_tallied:
                 self._tallied = self._close_tally()
             self._tally.add(backlog, self._factors)
+            self.slow.add(backlog)
 
     def _learn_factors(self) -> None:
         table = self.scope.table
@@ -104,8 +108,9 @@ class Fold:
         counts = self._sum_cells()["count"].tolist()
         return [(series, counts[key]) for key, series in self._series.items()]
 
-    def close(self, monotonic_ns: int, wall_ns: int) -> Snapshot:
-        """End the interval at *monotonic_ns* and return its reading."""
+    def close(self, monotonic_ns: int, wall_ns: int, *, now: bool = False) -> Snapshot:
+        """End the interval at *monotonic_ns* and return its reading; *now*, with what would else be waited for."""
+        self._derive_left_out()
         self._learn_series()
         cells = self._sum_cells()
         open_calls = self._open_calls(monotonic_ns)
@@ -138,6 +143,11 @@ class Fold:
             lost=self.scope.recorder.lost,
             process=self.process,
             error_places=self._error_places(),
+            slow_calls=self.scope.guard.run(
+                "slow calls",
+                (),
+                lambda: self.slow.close(monotonic_ns, wall_ns, self._series, interval, open_calls, now=now),
+            ),
         )
 
     def _learn_series(self) -> None:
@@ -200,6 +210,11 @@ class Fold:
             made = cells["count"][item.first] + cells["count"][item.between] if max(item) < length else 0
             if made:
                 self.set(item.items, float(made))
+
+    def _derive_left_out(self) -> None:
+        left_out = self.slow.left_out()
+        if left_out:
+            self.set(self.scope.series(names.SLOW_CALLS_DROPPED, "{call}", "counter"), left_out)
 
     def _open_calls(self, monotonic_ns: int) -> tuple[OpenCall, ...]:
         return tuple(
@@ -301,11 +316,13 @@ class Router:
 
     def drain(self) -> int:
         """Drain all rings and fold what came; return the number of records. The caller has the recorder to itself."""
-        count = 0
+        count, folds = 0, list(self._folds.values())
+        for fold in folds:
+            fold.slow.take()
         for records in self._recorder.drain():
             count += len(records)
             self._learn_scopes()
-            for fold in list(self._folds.values()):
+            for fold in folds:
                 if self._sole == fold.scope.number:
                     fold.add(records)
                     continue

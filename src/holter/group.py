@@ -278,10 +278,20 @@ class Group:
             if (place := union.place(_OWN, key)) is not None and (is_first or list(union.holders(place)) == [_OWN])
         }
         interval = mine if is_first else dict(intervals(union, changed, before, mine))
-        open_calls = tuple(
-            replace(call, series=union.place(_OWN, call.series) or call.series) for call in own.open_calls
+        name = _OWN if _OWN in parts else self._own_identity(parts)
+        places = {key: union.place(name, key) for key in own.series}
+        return replace(
+            own,
+            series=union.series,
+            total=dict(union.total),
+            interval=interval,
+            open_calls=tuple(replace(call, series=places.get(call.series) or 0) for call in own.open_calls),
+            slow_calls=tuple(replace(call, series=places.get(call.series) or 0) for call in own.slow_calls),
         )
-        return replace(own, series=union.series, total=dict(union.total), interval=interval, open_calls=open_calls)
+
+    def _own_identity(self, parts: Mapping[str, Part]) -> str:
+        """Return the name of the part that is this process's recording, "" if there is none yet."""
+        return next((name for name, part in parts.items() if isinstance(part, Member) and part.path == self._mine), "")
 
 
 def _places(own: Snapshot | None, members: Iterable[Member]) -> tuple[ErrorPlace, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from holter import names, words
 from holter.figures import plain, statistics, timestamp
-from holter.model import Alert, Attributes, Process, Reading, Series, Snapshot
+from holter.model import Alert, Attributes, Process, Reading, Series, SlowCall, Snapshot
 from holter.record import Outcome
 
 _ECS_VERSION: Final = "9.4.0"
@@ -101,6 +101,31 @@ class LogLines:
             texts,
             {"alert": plain({**told, "evidence": numbers, "related": alert.related})},
         )
+
+    def of_slow_call(self, call: SlowCall) -> Line:
+        """Return the line for *call*: what it took, how it ended, and in which trace it is to be found."""
+        said = f"{words.clean(call.call)} took {words.duration(call.seconds)}"
+        if call.outcome != _OK:
+            said += f", {call.outcome}" + (f" ({words.clean(call.error_type)})" if call.error_type else "")
+        if call.stages:
+            longest = max(call.stages, key=lambda stage: stage.seconds)
+            said += f", of that {words.clean(longest.name)} {words.duration(longest.seconds)}"
+        event = {
+            "kind": "event",
+            "dataset": "holter.slow_calls",
+            "start": timestamp(call.start_ns),
+            "duration": call.end_ns - call.start_ns,
+            "outcome": "failure" if call.is_failed else "success",
+        }
+        ours = {
+            "slow_call": plain({"outcome": call.outcome, "error_type": call.error_type, "stages": len(call.stages)})
+        }
+        line = self._line("warn" if call.is_failed else "info", said, event, call.attributes, ours)
+        if call.trace_id:
+            # Once for Elastic's stack, once for those that know OpenTelemetry's names.
+            trace, span = f"{call.trace_id:032x}", f"{call.span_id:016x}"
+            line |= {"trace": {"id": trace}, "span": {"id": span}, "trace_id": trace, "span_id": span}
+        return line
 
     def _line(self, level: str, message: str, event: Line, attributes: Attributes, ours: Line) -> Line:
         if self._fingerprint:

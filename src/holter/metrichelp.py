@@ -16,6 +16,7 @@ _HELP: Final = {
     names.CALL_OLDEST_ACTIVE_AGE: "How long the oldest call that is running now has been running; 0 if none is.",
     names.CALL_UNITS: "Work done by calls, in the units that the program gave them.",
     names.SPAN_DURATION: f"How long a stage of a call took, {_OUTCOMES}.",
+    names.SLOW_CALLS_DROPPED: "Slow or failed calls that no trace or exemplar tells of, because there were many.",
     names.STREAM_FIRST_ITEM: "From the start of a stream to its first item.",
     names.STREAM_BETWEEN_ITEMS: "The producer's time for each item of a stream after the first.",
     names.STREAM_PRODUCER_TIME: "The producer's time for a whole stream.",

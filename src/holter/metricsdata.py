@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
@@ -30,13 +31,18 @@ from holter.classicbuckets import Bounds, Choice, cumulative
 from holter.distribution import Histogram
 from holter.figures import plain
 from holter.metrichelp import metric_help
-from holter.model import Process, Reading, Series, Snapshot
+from holter.model import Process, Reading, Series, SlowCall, Snapshot
 from holter.record import Outcome
 from holter.sizing import spread, within
 from holter.version import __version__
 
 Temporality: TypeAlias = Literal["cumulative", "delta"]
 
+Ids: TypeAlias = Callable[[SlowCall], tuple[int, int] | None]
+"""Tells which trace and span a slow call is to be found in."""
+
+MOST_EXEMPLARS: Final = 20
+"""Of one series an export."""
 MOST_BUCKETS: Final = 160
 """Of each sign, as the SDK's own exponential histograms have at most."""
 
@@ -57,16 +63,18 @@ class MetricsBuilder:
     What is counted and has not been read yet is part of the next ones. Where records were lost, the
     values that nobody read are distributed as those of their interval that were: from then on the
     histogram of that series is kept here, so that nothing is counted twice and no bucket shrinks.
-    Not thread-safe.
+    Slow calls of which *ids* knows a trace are exemplars, once each. Not thread-safe.
     """
 
-    def __init__(self, temporality: Temporality, choice: Choice | None = None) -> None:
-        self.temporality, self._choice = temporality, choice
+    def __init__(self, temporality: Temporality, choice: Choice | None = None, ids: Ids = lambda _: None) -> None:
+        self.temporality, self._choice, self._ids = temporality, choice, ids
+        self._told = 0
         self._process: Process | None = None
         self._began_ns = self._lost = 0
         # Of series that have lost records: what was sent, and what is being sent.
         self._shown: dict[int, Histogram] = {}
         self._pending: tuple[int, dict[int, Histogram]] = 0, {}
+        self._newest = 0
 
     def build(self, snapshot: Snapshot, resource: Resource) -> MetricsData:
         """Return all series of *snapshot*; with delta temporality, of counters and histograms, those that moved."""
@@ -75,10 +83,11 @@ class MetricsBuilder:
             # Once: a clock that is set later must not look like a restart.
             self._began_ns = snapshot.time_ns - max(0, snapshot.monotonic_ns - snapshot.process.started_ns)
         self._pending = snapshot.lost, {}
+        exemplars = self._exemplars(snapshot.slow_calls)
         points: dict[_Key, list[Any]] = {}
         firsts: dict[_Key, Series] = {}
         for series in snapshot.series.values():
-            if (point := self._point(series, snapshot)) is not None:
+            if (point := self._point(series, snapshot, exemplars.get(series.id, []))) is not None:
                 key = (series.name, series.unit, series.kind)
                 firsts.setdefault(key, series)
                 points.setdefault(key, []).append(point)
@@ -90,8 +99,21 @@ class MetricsBuilder:
         """Note that what was built last has arrived; else the next one holds it too."""
         self._lost, pending = self._pending
         self._shown |= pending
+        self._told = self._newest
 
-    def _point(self, series: Series, snapshot: Snapshot) -> Any:
+    def _exemplars(self, calls: Iterable[SlowCall]) -> dict[int, list[Exemplar]]:
+        """Return those for each series, the newest."""
+        found: dict[int, list[Exemplar]] = {}
+        for call in calls:
+            self._newest = max(self._newest, call.number)
+            ids = self._ids(call) if call.number > self._told else None
+            if ids is not None:
+                trace_id, span_id = ids
+                one = Exemplar({}, call.seconds, call.end_ns, span_id=span_id, trace_id=trace_id)
+                found[call.series] = [*found.get(call.series, [])[1 - MOST_EXEMPLARS :], one]
+        return found
+
+    def _point(self, series: Series, snapshot: Snapshot, exemplars: list[Exemplar]) -> Any:
         total, interval = snapshot.total.get(series.id), snapshot.interval.get(series.id)
         is_level = series.kind in {"gauge", "updowncounter"}
         since_before = self.temporality == "delta" and not is_level
@@ -104,6 +126,7 @@ class MetricsBuilder:
             "time_unix_nano": snapshot.time_ns,
         }
         if series.kind == "histogram":
+            common["exemplars"] = exemplars
             whole = self._whole(series.id, interval or Reading(), total or Reading())
             if self._choice is None:
                 return _exponential(reading, within(whole, MOST_BUCKETS), common)

@@ -10,6 +10,7 @@ from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kin
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
+from holter.slowcall import SlowCall, Stage
 
 __all__ = [
     "NO_ATTRIBUTES",
@@ -32,7 +33,9 @@ __all__ = [
     "Sampler",
     "Series",
     "Severity",
+    "SlowCall",
     "Snapshot",
+    "Stage",
     "Statistics",
     "resolve_target",
 ]
@@ -116,6 +119,7 @@ class Snapshot:
     Both map a series' id to its Reading; ``interval`` holds only series that moved. ``time_ns``
     is Unix time, ``monotonic_ns`` the same moment on the clock that stamps records. ``lost`` is
     the number of records that were overwritten before they were read (their totals are not).
+    ``slow_calls`` are the newest, at most 500, where an exporter has asked for them.
 
     >>> import holter
     >>> shout = holter.watch(str.upper, name="shout")
@@ -135,6 +139,7 @@ class Snapshot:
     process: Process = field(default_factory=lambda: Process(service="unknown_service"))
     monotonic_ns: int = 0
     error_places: tuple[ErrorPlace, ...] = ()
+    slow_calls: tuple[SlowCall, ...] = ()
 
     def find(self, target: object, where: Attributes | None = None) -> Statistics | None:
         """
@@ -306,6 +311,10 @@ class Exporter(Protocol):
     One with ``whole_group = True`` tells of the whole service: of several processes only the one that leads
     them calls it, with the snapshots of all. When another one comes to lead, ``rest()`` is called, if there is
     such a method, so that what only one process can have, as a port, is given back.
+
+    One that has ``slower_than_seconds`` too (None for slower than 99 of 100) gets slow and failed calls in
+    ``Snapshot.slow_calls``: those in a trace of OpenTelemetry, and where it has ``traces_all`` set, all. If it has
+    ``trace(calls)``, that is called with the new ones each interval.
 
     >>> class Count:
     ...     every_seconds = 10.0

@@ -286,7 +286,7 @@ class Monitor(Instruments):
                 ROUTER.drain()
                 set_own_figures(self._fold, self._ledger)
                 self._membership.set_figures(self._fold)
-                snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns())
+                snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns(), now=now)
                 cursors = RECORDER.cursors()
                 RECORDER.stock()
             self._latest = snapshot

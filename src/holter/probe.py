@@ -13,6 +13,7 @@ from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
 from holter.forkword import IS_OURS
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
+from holter.noted import LIMIT
 from holter.record import Outcome
 from holter.scope import Scope
 from holter.values import work_units
@@ -71,6 +72,8 @@ class CallProbe:
         self.units, self.expected = units, expected
         self.series = scope.call(name, attributes)
         self.root = self.series.duration
+        self.gate = scope.notes.gate(self.root)
+        self.limit = self.gate.words
         # What a call in Python needs of the recorder, one step away.
         self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
         # 0 in a child that was forked unknown to Python: whoever sees that attaches before it writes.
@@ -93,9 +96,21 @@ class CallProbe:
 
     def end(self, call: Call, end_ns: int, units: int) -> None:
         """End a call from ``begin`` with outcome ok."""
-        if call[START]:
-            self.scope.ring().write(call[LEAF], end_ns, end_ns - call[START], units, Outcome.OK)
-            call[HOME].release(call)
+        start_ns = call[START]
+        if start_ns:
+            try:
+                if end_ns - start_ns > self.limit[LIMIT]:
+                    self.slow(call, end_ns)
+            finally:
+                self.scope.ring().write(call[LEAF], end_ns, end_ns - start_ns, units, Outcome.OK)
+                call[HOME].release(call)
+
+    def slow(self, call: Call, end_ns: int) -> None:
+        """Note that *call*, which ends well and is still open, was slow."""
+        self._note(self.scope.ring(), call, call[LEAF], end_ns)
+
+    def _note(self, *arguments: object) -> None:
+        self.scope.guard.run("trace", None, self.gate.note, *arguments)
 
     def fail(self, call: Call, error: BaseException, units: int = 0) -> None:
         """End *call*, which *error* leaves; an interruption while it ended otherwise changes nothing."""
@@ -109,8 +124,12 @@ class CallProbe:
         )
         if outcome in FAILED:
             scope.guard.run("failure", None, note_place, ring, self.root, error)
-        ring.write(series, end_ns, end_ns - start_ns, units, outcome)
-        call[HOME].release(call)
+        try:
+            if scope.notes.is_wanted and (outcome in FAILED or end_ns - start_ns > self.limit[LIMIT]):
+                self._note(ring, call, series, end_ns)
+        finally:
+            ring.write(series, end_ns, end_ns - start_ns, units, outcome)
+            call[HOME].release(call)
 
     def reduce(self, watched: Any) -> Any:
         """

@@ -10,6 +10,7 @@ from holter import names
 from holter.clock import SYSTEM, Clock
 from holter.guard import Guard
 from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
+from holter.noted import Notes
 from holter.recorder import RECORDER, Recorder
 from holter.ring import Ring
 
@@ -54,6 +55,8 @@ class Scope:
         """The calls, by the ids of their durations, that are coroutines, and so cost more to watch."""
         self.reads: dict[int, Callable[[], object]] = {}
         self.guard = Guard(self._count_error)
+        self.notes = Notes(self.table.root, self.guard)
+        """The calls that were slow or failed, where somebody wants them."""
 
     def ring(self) -> Ring:
         """Return the ring of the calling thread."""

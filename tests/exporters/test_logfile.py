@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from contracts.exporter import ExporterContract
 from contracts.snapshots import PROCESS, Story, alert, busy_story
 from holter.errors import ConfigurationError
 from holter.exporters.logfile import LogFile
-from holter.model import Exporter
+from holter.model import Exporter, SlowCall
 
 
 class TestLogFile(ExporterContract):
@@ -215,3 +216,13 @@ def test_four_processes_share_a_file(tmp_path: Path) -> None:
         for line in others:
             seen[line["process"]["pid"], line["labels"]["holter_call_name"]] += line["holter"]["interval_count"]
     assert {(pid, f"predict {call}"): sum(range(1, 101)) for pid in range(4) for call in range(5)} == seen
+
+
+def test_slow_calls_in_a_trace_are_lines_once(tmp_path: Path) -> None:
+    """The newest twenty of an export; those in no trace lead nowhere and are none."""
+    log = LogFile(tmp_path / "holter.jsonl")
+    calls = tuple(SlowCall(number, "predict", 7, 0, number, trace_id=number % 2) for number in range(1, 61))
+    for slow in (calls, calls, (*calls, SlowCall(61, "predict", 7, 0, 61, trace_id=1))):
+        log.export(replace(busy_story().snapshot(), slow_calls=slow), [])
+    found = [line for line in lines(log.path) if line["event"]["dataset"] == "holter.slow_calls"]
+    assert [*range(21, 60, 2), 61] == [line["event"]["duration"] for line in found]

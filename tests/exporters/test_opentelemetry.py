@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import io
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,8 @@ from typing import Any
 import pytest
 from opentelemetry import context
 from opentelemetry._logs import set_logger_provider
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GRPCSpanExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HTTPSpanExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter
@@ -24,6 +30,10 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
 )
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 
 import holter
 from contracts.exporter import ExporterContract
@@ -136,6 +146,247 @@ def test_a_collector_receives_what_the_program_did(receiver: Receiver) -> None:
     assert {300.0} == {point.as_double for point in receiver.points("holter.call.units")}
     told = {one.key: one.value.string_value for one in receiver.requests[0].resource_metrics[0].resource.attributes}
     assert ("shop", "v7") == (told["service.name"], told["service.version"])
+
+
+@pytest.fixture
+def traced(receiver: Receiver) -> Iterator[TracerProvider]:
+    """The program's own set-up of traces, over the same protocol to the same receiver."""
+    exporter: Any = (
+        GRPCSpanExporter() if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc" else HTTPSpanExporter()
+    )
+    provider = TracerProvider(sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=50))
+    yield provider
+    provider.shutdown()
+
+
+class Programs:
+    """A program with spans of its own around and inside of watched calls, and the times that it took itself."""
+
+    def __init__(self, monitor: holter.Monitor, provider: TracerProvider) -> None:
+        self.tracer = provider.get_tracer("program")
+        self.times: dict[str, tuple[int, int]] = {}
+        watch, span = monitor.watch, monitor.span
+
+        @watch(name="sync")
+        def sync(seconds: float, error: BaseException | None = None) -> None:
+            with span("load"):
+                time.sleep(seconds)
+            with self.tracer.start_as_current_span("model"):
+                time.sleep(0.001)
+            if error is not None:
+                raise error
+
+        @watch(name="async")
+        async def asynchronous(seconds: float) -> None:
+            with span("load"):
+                await asyncio.sleep(seconds)
+
+        @watch(name="nested")
+        def nested(seconds: float) -> None:
+            sync(seconds)
+
+        self.sync, self.asynchronous, self.nested = sync, asynchronous, nested
+
+    def within(self, name: str, work: Callable[[], object]) -> None:
+        """Do *work* in a span of the program's, and note when."""
+        with self.tracer.start_as_current_span(name), suppress(BaseException):
+            begun = time.time_ns()
+            work()
+        with suppress(NameError):
+            self.times[name] = begun, time.time_ns()
+
+
+def _exemplars(receiver: Receiver) -> dict[bytes, Any]:
+    """Return the exemplars of durations by the ids of their spans."""
+    return {one.span_id: one for point in receiver.points(CALL_DURATION) for one in point.exemplars}
+
+
+def test_slow_and_failed_calls_are_spans_and_exemplars(receiver: Receiver, traced: TracerProvider) -> None:
+    """In sync, async and threads: ids, parents, times, attributes and status are those of what the program did."""
+    exporter = OpenTelemetry(every_seconds=1000, slower_than_seconds=0.05, tracer_provider=traced)
+    with holter.Monitor("shop", samplers=[], exporters=[exporter], recording=False).start() as monitor:
+        program = Programs(monitor, traced)
+
+        async def side_by_side() -> None:
+            await asyncio.gather(*(program.asynchronous(seconds) for seconds in (0.06, 0.001, 0.08)))
+
+        def in_a_thread() -> None:
+            around = contextvars.copy_context()
+            thread = threading.Thread(target=around.run, args=(program.sync, 0.06))
+            thread.start()
+            thread.join()
+
+        async def cancelled() -> None:
+            task = asyncio.ensure_future(program.asynchronous(30.0))
+            await asyncio.sleep(0.07)
+            task.cancel()
+            await asyncio.wait([task])
+
+        for name, work in (
+            ("slow", lambda: program.sync(0.06)),
+            ("quick", lambda: program.sync(0.0)),
+            ("failed", lambda: program.sync(0.0, ValueError("secret"))),
+            ("nested", lambda: program.nested(0.06)),
+            ("tasks", lambda: asyncio.run(side_by_side())),
+            ("cancelled", lambda: asyncio.run(cancelled())),
+            ("thread", in_a_thread),
+        ):
+            program.within(f"around {name}", work)
+        assert monitor.flush(30)
+    spans = receiver.spans(7 + 5 + 8 + 7)
+    outer = {name.removeprefix("around "): found[0] for name, found in spans.items() if name.startswith("around ")}
+    by_id = {span.span_id: span for found in spans.values() for span in found}
+
+    def children(of: Any, name: str) -> list[Any]:
+        return [span for span in spans.get(name, []) if span.parent_span_id == of.span_id]
+
+    for name, call, count in (
+        ("slow", "sync", 1),
+        ("quick", "sync", 0),
+        ("failed", "sync", 1),
+        ("nested", "nested", 1),
+        ("tasks", "async", 2),
+        ("cancelled", "async", 1),
+        ("thread", "sync", 1),
+    ):
+        found = children(outer[name], call)
+        assert count == len(found), name
+        begun, ended = program.times[f"around {name}"]
+        for span in found:
+            assert outer[name].trace_id == span.trace_id
+            assert begun - 10**7 <= span.start_time_unix_nano < span.end_time_unix_nano <= ended + 10**7
+            within = span if call != "nested" else children(span, "sync")[0]
+            (load,) = children(within, "load")
+            assert span.start_time_unix_nano <= load.start_time_unix_nano
+            assert load.end_time_unix_nano <= span.end_time_unix_nano
+    (slow,) = children(outer["slow"], "sync")
+    assert 0.06 <= (slow.end_time_unix_nano - slow.start_time_unix_nano) / 1e9 < 5
+    # What the program has opened inside is its own span's child, beside ours, with its own times.
+    (model,) = children(outer["slow"], "model")
+    assert slow.start_time_unix_nano - 10**7 <= model.start_time_unix_nano <= slow.end_time_unix_nano + 10**7
+    (failed,) = children(outer["failed"], "sync")
+    marks = {one.key: one.value.string_value for one in failed.attributes}
+    assert {"holter.call.name": "sync", "holter.call.outcome": "error", "error.type": "ValueError"} == marks
+    assert (2, "") == (failed.status.code, failed.status.message)
+    (given_up,) = children(outer["cancelled"], "async")
+    assert "cancelled" in {one.value.string_value for one in given_up.attributes}
+    assert b"secret" not in b"".join(one.SerializeToString() for one in by_id.values() if one.name != "around failed")
+    receiver.wait_for(1)
+    exemplars = _exemplars(receiver)
+    assert {span.span_id for name in ("sync", "nested", "async") for span in spans[name]} == exemplars.keys()
+    for span_id, exemplar in exemplars.items():
+        span = by_id[span_id]
+        seconds = (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9
+        told = exemplar.trace_id, exemplar.time_unix_nano, exemplar.as_double
+        assert (span.trace_id, span.end_time_unix_nano, seconds) == told
+
+
+def test_an_exemplar_is_sent_once(http: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the figures of its time; again only if these did not arrive."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    exporter = OpenTelemetry(every_seconds=1000, slower_than_seconds=0.001, spans=False, tracer_provider=provider)
+    with holter.Monitor("shop", samplers=[], exporters=[exporter], recording=False).start() as monitor:
+        work = monitor.watch(time.sleep, name="work")
+        with provider.get_tracer("program").start_as_current_span("around") as span:
+            work(0.002)
+        for status in (503, 200, 200):
+            http.status = status
+            monitor.flush(30)
+    told = [[one.span_id for one in point.exemplars] for point in http.points(CALL_DURATION)]
+    assert [[span.get_span_context().span_id.to_bytes(8, "big")], [], []] == told
+
+
+def test_a_trace_that_is_not_sampled_has_neither_spans_nor_exemplars() -> None:
+    """Nor do calls in no trace, where the program has set up no provider."""
+    kept = Kept()
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(sampler=ParentBased(ALWAYS_OFF), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    for given in (provider, None):
+        exporter = OpenTelemetry(kept, every_seconds=1000, slower_than_seconds=1e-6, tracer_provider=given)
+        with holter.Monitor("shop", samplers=[], exporters=[exporter], recording=False).start() as monitor:
+            work = monitor.watch(time.sleep, name="work")
+            with provider.get_tracer("program").start_as_current_span("around"):
+                work(0.002)
+            if given is None:
+                work(0.002)
+            monitor.flush(30)
+            assert () == monitor.snapshot().slow_calls
+    points = [
+        point
+        for data in kept.handed
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+        if metric.name == CALL_DURATION
+    ]
+    assert [[]] * len(points) == [list(point.exemplars) for point in points] != []
+    assert () == spans.get_finished_spans()
+
+
+def test_ten_thousand_failures_a_second_are_a_few_spans(http: Receiver) -> None:
+    """Ten an interval; the others are counted, and all are in the figures."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    exporter = OpenTelemetry(every_seconds=1000, tracer_provider=provider)
+    with holter.Monitor("shop", samplers=[], exporters=[exporter], recording=False, interval_seconds=60) as monitor:
+
+        @monitor.watch
+        def fail() -> None:
+            raise ValueError
+
+        for _ in range(10_000):
+            with suppress(ValueError):
+                fail()
+        monitor.flush(60)
+        snapshot = monitor.snapshot()
+        dropped = snapshot.find("holter.slow_calls.dropped")
+    assert 10 == len(spans.get_finished_spans()) == len(snapshot.slow_calls)
+    assert dropped is not None
+    assert 10_000 - 10 == dropped.total.sum
+    assert 10_000 == snapshot.find(fail).total.count
+
+
+def test_calls_that_are_quick_for_the_user_are_no_spans() -> None:
+    """Another exporter of the monitor may take them for slow."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    exporters = [
+        OpenTelemetry(
+            Kept(), every_seconds=1000, slower_than_seconds=seconds, tracer_provider=provider, spans=spans_too
+        )
+        for seconds, spans_too in ((0.1, True), (0.001, False))
+    ]
+    with holter.Monitor("shop", samplers=[], exporters=exporters, recording=False).start() as monitor:
+        work = monitor.watch(time.sleep, name="work")
+        for seconds in (0.002, 0.101):
+            work(seconds)
+        monitor.flush(30)
+        assert 2 == len(monitor.snapshot().slow_calls)
+    (only,) = spans.get_finished_spans()
+    assert only.end_time - only.start_time >= 101_000_000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slower_than_seconds": 0}, "slower_than_seconds"),
+        ({"slower_than_seconds": "1"}, "slower_than_seconds"),
+        ({"tracer_provider": 3}, "tracer_provider must be a TracerProvider"),
+    ],
+)
+def test_traces_that_cannot_work_are_refused(options: Any, message: str) -> None:
+    """In words, where they are written."""
+    with pytest.raises(holter.ConfigurationError, match=message):
+        OpenTelemetry(Kept(), **options)
+
+
+def test_its_words_tell_of_traces() -> None:
+    """By them a second start knows whether it is given the same."""
+    assert "spans=False, slower_than_seconds=0.5" in repr(OpenTelemetry(Kept(), spans=False, slower_than_seconds=0.5))
 
 
 def test_a_collector_that_answers_503_gets_the_figures_later(http: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

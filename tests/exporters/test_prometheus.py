@@ -11,11 +11,14 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -24,8 +27,8 @@ from contracts.exporter import EMPTY, ExporterContract
 from contracts.snapshots import Story, alert, busy_story, hostile_alert, hostile_story
 from holter.errors import ConfigurationError
 from holter.exporters.prometheus import Prometheus
-from holter.model import Exporter
-from metricpages import check_metrics, free_port, get, needs_prometheus, prometheus, values
+from holter.model import Exporter, SlowCall
+from metricpages import check_metrics, free_port, get, needs_prometheus, poll, prometheus, values
 from programs import succeed
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -387,6 +390,69 @@ print(json.dumps([f"process {pid} serves no metrics: port {exporter.port} is its
 def test_a_forked_child_says_that_it_serves_nothing() -> None:
     """Once, with the reason; where its parent still serves, and the two are no group."""
     assert [True] == succeed(SAYING)
+
+
+def test_slow_calls_are_exemplars_in_openmetrics_alone(exporter: Prometheus) -> None:
+    """The newest of each bucket, in the one that its duration falls into; calls in no trace are none."""
+    story = Story()
+    story.call("predict", [0.0001, 0.3, 0.4, 12.0])
+    (series,) = (one.id for one in story.series.values() if one.name == "holter.call.duration")
+    slow = [
+        SlowCall(number, "predict", series, 10**18, 10**18 + ns, trace_id=0xA0 + number, span_id=0xB0)
+        for number, ns in ((1, 300_000_000), (2, 400_000_000), (3, 12_000_000_000), (4, 100_000))
+    ]
+    slow[3] = replace(slow[3], trace_id=0, span_id=0)
+    exporter.export(replace(story.snapshot(), slow_calls=tuple(slow)), [])
+    found = {
+        sample.labels["le"]: (
+            sample.exemplar.labels["trace_id"],
+            sample.exemplar.value,
+            float(sample.exemplar.timestamp),
+        )
+        for family in parse_openmetrics(page(exporter, accept=OPENMETRICS))
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert {"0.5": (f"{0xA2:032x}", 0.4, 10**9 + 0.4), "+Inf": (f"{0xA3:032x}", 12.0, 10**9 + 12.0)} == found
+    assert "trace_id" not in page(exporter)
+
+
+@needs_prometheus
+def test_a_real_prometheus_keeps_the_traces_of_slow_and_failed_calls() -> None:
+    """Each exemplar is of the trace and the span that the program made around the call, in the bucket of its value."""
+    monitor = holter.Monitor("service", exporters=[Prometheus(0)], samplers=[], interval_seconds=0.2, recording=False)
+    exporter = monitor.settings.exporters[0]
+    assert isinstance(exporter, Prometheus)
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("program")
+    traces: dict[str, tuple[str, str]] = {}
+
+    @monitor.watch
+    def predict(seconds: float, *, fails: bool = False) -> None:
+        time.sleep(seconds)
+        if fails:
+            raise ValueError("secret")
+
+    def work(outcome: str, seconds: float) -> None:
+        with tracer.start_as_current_span(outcome, record_exception=False, set_status_on_exception=False) as span:
+            context = span.get_span_context()
+            traces[outcome] = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+            predict(seconds, fails=outcome == "error")
+
+    with monitor, prometheus(exporter.port, features="exemplar-storage") as server:
+        for _ in range(110):
+            predict(0.0)
+        monitor.snapshot()
+        work("ok", 0.3)
+        with suppress(ValueError):
+            work("error", 0.0)
+        expression = "holter_call_duration_seconds_bucket"
+        poll("both exemplars", lambda: len(server.exemplars(expression)) == 2)
+        found = {one["series"]["holter_call_outcome"]: one for one in server.exemplars(expression)}
+    told = {outcome: (one["labels"]["trace_id"], one["labels"]["span_id"]) for outcome, one in found.items()}
+    assert traces == told
+    assert "0.5" == found["ok"]["series"]["le"]
+    assert 0.3 <= float(found["ok"]["value"]) <= 0.5
+    assert abs(float(found["ok"]["timestamp"]) - time.time()) < 60
 
 
 @needs_prometheus

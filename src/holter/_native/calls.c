@@ -54,6 +54,64 @@ ask_units(PyObject *units_of, PyObject *result)
     return PyErr_Occurred() ? -1 : (int64_t)units;
 }
 
+/* -- slow calls */
+
+/* Beyond so many in an interval, they are counted alone. */
+#define MOST_SEEN 1000
+
+int
+gate_open(Gate *gate, PyObject *words, PyObject *note)
+{
+    if (PyObject_GetBuffer(words, &gate->view, PyBUF_WRITABLE) < 0) {
+        return -1;
+    }
+    if (gate->view.len < 16 || (uintptr_t)gate->view.buf % 8) {
+        PyBuffer_Release(&gate->view);
+        PyErr_SetString(PyExc_ValueError, "expected two aligned words");
+        return -1;
+    }
+    gate->words = gate->view.buf;
+    gate->note = Py_NewRef(note);
+    return 0;
+}
+
+void
+gate_close(Gate *gate)
+{
+    Py_CLEAR(gate->note);
+    if (gate->view.obj != NULL) {
+        PyBuffer_Release(&gate->view);
+    }
+}
+
+int
+gate_note(Gate *gate, Call *call, int64_t end_ns)
+{
+    if (!ring_is_mine(call->home) || gate->note == NULL) {
+        return 0;
+    }
+    if (ring_load(gate->words + 1) >= MOST_SEEN) {
+        atomic_fetch_add_explicit(gate->words + 1, 1, memory_order_relaxed);
+        return 0;
+    }
+    PyObject *end = PyLong_FromLongLong(end_ns);
+    if (end == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *arguments[] = {(PyObject *)call, end};
+    PyObject *noted = PyObject_Vectorcall(gate->note, arguments, 2, NULL);
+    Py_DECREF(end);
+    if (noted == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_RecursionError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    Py_XDECREF(noted);
+    return 0;
+}
+
 /* -- the timed call */
 
 typedef struct {
@@ -63,6 +121,7 @@ typedef struct {
     PyObject *lookup;
     PyObject *clock;    /* NULL for the system's */
     PyObject *units_of; /* NULL where they are constant */
+    Gate gate;
     PyObject *fail;
     PyObject *reduce;
     PyObject *drive; /* of a coroutine function, what makes the coroutine around the function's; else NULL */
@@ -120,7 +179,8 @@ timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject 
         if (UNLIKELY(timed->units_of != NULL)) {
             units = ask_units(timed->units_of, result);
         }
-        if (LIKELY(units >= 0)) {
+        if (LIKELY(units >= 0) &&
+            (gate_holds(&timed->gate, end_ns - call_start(call)) || gate_note(&timed->gate, call, end_ns) == 0)) {
             if (UNLIKELY(call_leave(call, end_ns, (uint32_t)units) < 0)) {
                 PyErr_Clear();
             }
@@ -156,14 +216,18 @@ coroutine_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
 static PyObject *
 timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"function", "root", "lookup", "clock", "units", "units_of", "fail", "reduce", "drive", NULL};
-    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce, *drive = Py_None;
+    static char *names[] = {"function", "root",   "lookup", "clock", "units", "units_of",
+                            "fail",     "reduce", "limit",  "slow",  "drive", NULL};
+    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce, *limit, *slow, *drive = Py_None;
     unsigned int root, units;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOO|O", names, &function, &root, &lookup, &clock,
-                                     &units, &units_of, &fail, &reduce, &drive)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOOOO|O", names, &function, &root, &lookup, &clock,
+                                     &units, &units_of, &fail, &reduce, &limit, &slow, &drive)) {
         return NULL;
     }
     TimedCall *timed = (TimedCall *)type->tp_alloc(type, 0);
+    if (timed != NULL && gate_open(&timed->gate, limit, slow) < 0) {
+        Py_CLEAR(timed);
+    }
     if (timed != NULL) {
         timed->vectorcall = drive == Py_None ? timed_vectorcall : coroutine_vectorcall;
         timed->function = Py_NewRef(function);
@@ -189,6 +253,7 @@ timed_traverse(TimedCall *timed, visitproc visit, void *arg)
     Py_VISIT(timed->fail);
     Py_VISIT(timed->reduce);
     Py_VISIT(timed->drive);
+    Py_VISIT(timed->gate.note);
     Py_VISIT(timed->dict);
     return 0;
 }
@@ -203,6 +268,7 @@ timed_clear(TimedCall *timed)
     Py_CLEAR(timed->fail);
     Py_CLEAR(timed->reduce);
     Py_CLEAR(timed->drive);
+    Py_CLEAR(timed->gate.note);
     Py_CLEAR(timed->dict);
     return 0;
 }
@@ -215,6 +281,7 @@ timed_dealloc(TimedCall *timed)
         PyObject_ClearWeakRefs((PyObject *)timed);
     }
     timed_clear(timed);
+    gate_close(&timed->gate);
     Py_TYPE(timed)->tp_free(timed);
 }
 
@@ -306,6 +373,7 @@ typedef struct {
     PyObject *units_of;
     PyObject *failed;
     PyObject *context;
+    Gate gate;
     uint32_t root;
     uint32_t units;
 } CoroutineProbe;
@@ -358,6 +426,9 @@ coroutine_end(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
     }
     int64_t start_ns = call_start(call);
     if (LIKELY(start_ns != 0)) {
+        if (!gate_holds(&probe->gate, end_ns - start_ns) && gate_note(&probe->gate, call, end_ns) < 0) {
+            return NULL;
+        }
         if (ring_is_mine(call->home)) {
             Ring *ring = ring_of(probe->lookup);
             if (ring == NULL ||
@@ -400,14 +471,17 @@ coroutine_fail(CoroutineProbe *probe, PyObject *const *args, Py_ssize_t count)
 static PyObject *
 coroutine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"root", "lookup", "clock", "units", "units_of", "fail", "context", NULL};
-    PyObject *lookup, *clock, *units_of, *failed, *context;
+    static char *names[] = {"root", "lookup", "clock", "units", "units_of", "fail", "context", "limit", "slow", NULL};
+    PyObject *lookup, *clock, *units_of, *failed, *context, *limit, *slow;
     unsigned int root, units;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IOOIOOO", names, &root, &lookup, &clock, &units, &units_of,
-                                     &failed, &context)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IOOIOOOOO", names, &root, &lookup, &clock, &units, &units_of,
+                                     &failed, &context, &limit, &slow)) {
         return NULL;
     }
     CoroutineProbe *probe = (CoroutineProbe *)type->tp_alloc(type, 0);
+    if (probe != NULL && gate_open(&probe->gate, limit, slow) < 0) {
+        Py_CLEAR(probe);
+    }
     if (probe != NULL) {
         probe->lookup = Py_NewRef(lookup);
         probe->clock = optional(clock);
@@ -428,6 +502,7 @@ coroutine_traverse(CoroutineProbe *probe, visitproc visit, void *arg)
     Py_VISIT(probe->units_of);
     Py_VISIT(probe->failed);
     Py_VISIT(probe->context);
+    Py_VISIT(probe->gate.note);
     return 0;
 }
 
@@ -439,6 +514,7 @@ coroutine_clear(CoroutineProbe *probe)
     Py_CLEAR(probe->units_of);
     Py_CLEAR(probe->failed);
     Py_CLEAR(probe->context);
+    Py_CLEAR(probe->gate.note);
     return 0;
 }
 
@@ -447,6 +523,7 @@ coroutine_dealloc(CoroutineProbe *probe)
 {
     PyObject_GC_UnTrack(probe);
     coroutine_clear(probe);
+    gate_close(&probe->gate);
     Py_TYPE(probe)->tp_free(probe);
 }
 

@@ -207,6 +207,24 @@ void give_error(PyObject *error);
 /* Asks Python how many units `result` is; -1 with an error set. */
 int64_t ask_units(PyObject *units_of, PyObject *result);
 
+/* What a call compares its duration with, {the longest that is not slow, how many went through}, and what notes it. */
+typedef struct {
+    ring_word *words;
+    Py_buffer view;
+    PyObject *note; /* note(call, end_ns) */
+} Gate;
+
+int gate_open(Gate *gate, PyObject *words, PyObject *note);
+void gate_close(Gate *gate);
+/* Lets Python note a slow call, which is still open; -1 with an error set where that was interrupted. */
+int gate_note(Gate *gate, Call *call, int64_t end_ns);
+
+static inline bool
+gate_holds(Gate *gate, int64_t duration_ns)
+{
+    return LIKELY(duration_ns <= (int64_t)ring_load(gate->words));
+}
+
 /* None stands for nothing. */
 static inline PyObject *
 optional(PyObject *object)

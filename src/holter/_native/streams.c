@@ -9,6 +9,7 @@ typedef struct {
     PyObject *context;
     PyObject *units_of; /* units_of(item), or NULL where no units are told */
     PyObject *fail;     /* fail(call, error, units) */
+    Gate gate;
     uint32_t root;
     uint32_t first;
     uint32_t between;
@@ -128,6 +129,10 @@ step_end(StreamStep *step)
     }
     PyObject *error = PyErr_Occurred() ? take_error() : NULL;
     int64_t now_ns = clock_now(probe->clock);
+    if (error == NULL && !gate_holds(&probe->gate, now_ns - call_start(call)) &&
+        gate_note(&probe->gate, call, now_ns) < 0) {
+        error = take_error();
+    }
     Ring *ring = ring_is_mine(call->home) ? ring_of(probe->lookup) : NULL;
     if (ring != NULL) {
         double produced_ns = (double)(step->produced_ns + now_ns - step->resumed_ns);
@@ -191,6 +196,10 @@ step_send_slot(StreamStep *step, PyObject *value, PyObject **result)
     }
     step_end(step);
     step_step_out(step);
+    if (UNLIKELY(how == PYGEN_RETURN && PyErr_Occurred())) {
+        Py_CLEAR(*result);
+        return PYGEN_ERROR;
+    }
     return how;
 }
 
@@ -245,7 +254,11 @@ step_thrown(StreamStep *step, PyObject *item)
         PyObject *stop = take_error();
         step_end(step);
         step_step_out(step);
-        give_error(stop);
+        if (PyErr_Occurred()) {
+            Py_DECREF(stop);
+        } else {
+            give_error(stop);
+        }
         return NULL;
     }
     return step_done(step, item);
@@ -375,14 +388,18 @@ static PyObject *
 probe_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"root",  "first",   "between",  "producer_time", "consumer_wait", "lookup",
-                            "clock", "context", "units_of", "fail",          NULL};
-    PyObject *lookup, *clock, *context, *units_of, *fail;
+                            "clock", "context", "units_of", "fail",          "limit",         "slow",
+                            NULL};
+    PyObject *lookup, *clock, *context, *units_of, *fail, *limit, *slow;
     unsigned int root, first, between, producer_time, consumer_wait;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IIIIIOOOOO", names, &root, &first, &between, &producer_time,
-                                     &consumer_wait, &lookup, &clock, &context, &units_of, &fail)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IIIIIOOOOOOO", names, &root, &first, &between, &producer_time,
+                                     &consumer_wait, &lookup, &clock, &context, &units_of, &fail, &limit, &slow)) {
         return NULL;
     }
     StreamProbe *probe = (StreamProbe *)type->tp_alloc(type, 0);
+    if (probe != NULL && gate_open(&probe->gate, limit, slow) < 0) {
+        Py_CLEAR(probe);
+    }
     if (probe != NULL) {
         probe->vectorcall = probe_call;
         probe->lookup = Py_NewRef(lookup);
@@ -407,6 +424,7 @@ probe_traverse(StreamProbe *probe, visitproc visit, void *arg)
     Py_VISIT(probe->context);
     Py_VISIT(probe->units_of);
     Py_VISIT(probe->fail);
+    Py_VISIT(probe->gate.note);
     return 0;
 }
 
@@ -418,6 +436,7 @@ probe_clear(StreamProbe *probe)
     Py_CLEAR(probe->context);
     Py_CLEAR(probe->units_of);
     Py_CLEAR(probe->fail);
+    Py_CLEAR(probe->gate.note);
     return 0;
 }
 
@@ -426,6 +445,7 @@ probe_dealloc(StreamProbe *probe)
 {
     PyObject_GC_UnTrack(probe);
     probe_clear(probe);
+    gate_close(&probe->gate);
     Py_TYPE(probe)->tp_free(probe);
 }
 

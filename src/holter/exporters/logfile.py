@@ -13,12 +13,13 @@ from holter.boundedfile import BoundedFile
 from holter.errors import ConfigurationError
 from holter.figures import News
 from holter.loglines import Line, LogLines, encode
-from holter.model import Alert, Snapshot
+from holter.model import Alert, SlowCall, Snapshot
 
 _BEGINNING: Final = b'{"@timestamp":"'
 _LEVELS: Final = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 # The fields of a line that a LogRecord has no attribute of its own for.
-_EXTRA: Final = ("event", "service", "host", "labels", "holter")
+_EXTRA: Final = ("event", "service", "host", "labels", "holter", "trace", "span", "trace_id", "span_id")
+_MOST_SLOW_CALLS: Final = 20
 
 
 class LogFile:
@@ -32,6 +33,8 @@ class LogFile:
     ``outcomes`` and ``errors``. One line an alert that fires or resolves, with its severity as ``log.level``.
     Attributes are ``labels``, with ``_`` for their dots. The first line of each file holds the
     environment in full, the others its short hash.
+
+    Where another exporter asks for slow and failed calls, the newest 20 in a trace are lines too, with its id.
 
     Several processes may name the same file. Each file holds at most *max_bytes*, and beside it
     stand at most *backups* older ones, ``path.1`` being the newest; a call takes some 800 bytes an
@@ -77,6 +80,7 @@ class LogFile:
             )
         self._news = News()
         self._has_introduced = False
+        self._told = 0
 
     def __repr__(self) -> str:
         if self.path is None:
@@ -95,11 +99,20 @@ class LogFile:
         """
         lines = LogLines(snapshot)
         # One by one: thousands of lines as dicts would send the garbage collector around.
-        news = chain(lines.of_series(self._news.of(snapshot)), map(lines.of_alert, alerts))
+        slow = self._slow_calls(snapshot)
+        news = chain(
+            lines.of_series(self._news.of(snapshot)), map(lines.of_alert, alerts), map(lines.of_slow_call, slow)
+        )
         place = 0 if self._file is None else self._write(self._file, lines, news)
         if self.logger is not None:
             self._log(self.logger, lines, news)
         self._news.written(snapshot, (place, snapshot.process.instance, snapshot.process.pid))
+        if snapshot.slow_calls:
+            self._told = snapshot.slow_calls[-1].number
+
+    def _slow_calls(self, snapshot: Snapshot) -> list[SlowCall]:
+        """Return those in a trace that no line tells of yet, the newest 20."""
+        return [call for call in snapshot.slow_calls if call.trace_id and call.number > self._told][-_MOST_SLOW_CALLS:]
 
     def _write(self, file: BoundedFile, lines: LogLines, news: Iterable[Line]) -> int:
         ending = f",{encode(lines.owner)[1:]}\n"

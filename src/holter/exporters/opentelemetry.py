@@ -12,6 +12,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
 from opentelemetry.sdk.metrics import Counter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.trace import TracerProvider
 
 from holter.arguments import positive_seconds
 from holter.classicbuckets import Choice
@@ -19,7 +20,8 @@ from holter.errors import ConfigurationError, MissingExtraError
 from holter.figures import plain
 from holter.guard import Guard
 from holter.metricsdata import MetricsBuilder, Temporality
-from holter.model import Alert, Process, Snapshot
+from holter.model import Alert, Process, SlowCall, Snapshot
+from holter.slowspans import SpanMaker
 
 _LOGGER: Final = logging.getLogger("holter")
 _DEFAULT_SECONDS: Final = 60.0
@@ -57,6 +59,13 @@ class OpenTelemetry:
     (``OTEL_RESOURCE_ATTRIBUTES``), which wins on instance, process and host; attributes of
     *resource* come before all of these.
 
+    Calls that fail or are slow are spans too, made through *tracer_provider*, else the global one, if the program
+    has set one: with their start and end, children of the span that was current around them, with the spans of
+    holter within them as children, and exemplars of the histogram of durations. Slow is what takes longer than
+    *slower_than_seconds*, without it longer than 99 of 100 calls of the same function lately, where there were 100.
+    The provider's sampler is asked; a trace that is not sampled gets none. At most 100 an interval of the monitor, 10
+    of one function; ``holter.slow_calls.dropped`` counts the others. With *spans* false there are exemplars alone.
+
     Each alert that fires or resolves is a log record of the global logger provider, if there is
     one: the message as its body, the rest as attributes.
 
@@ -80,6 +89,9 @@ class OpenTelemetry:
         temporality: Temporality | None = None,
         buckets: Mapping[str, Sequence[float] | Literal["auto"]] | Literal["auto", "conventions"] | None = None,
         resource: Resource | None = None,
+        spans: bool = True,
+        slower_than_seconds: float | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         if exporter is not None and not isinstance(exporter, MetricExporter):
             raise ConfigurationError(
@@ -93,6 +105,16 @@ class OpenTelemetry:
                 f"resource must be a Resource of opentelemetry.sdk.resources, got {resource!r}; "
                 "give Resource({'service.namespace': 'shop'})"
             )
+        if tracer_provider is not None and not isinstance(tracer_provider, TracerProvider):
+            raise ConfigurationError(
+                f"tracer_provider must be a TracerProvider of opentelemetry.trace, got {tracer_provider!r}; "
+                "give one of opentelemetry.sdk.trace, or nothing for the global one"
+            )
+        self.slower_than_seconds = (
+            None if slower_than_seconds is None else positive_seconds("slower_than_seconds", slower_than_seconds)
+        )
+        self.spans, self.tracer_provider = bool(spans), tracer_provider
+        self._maker = SpanMaker(tracer_provider)
         self.every_seconds = _interval() if every_seconds is None else positive_seconds("every_seconds", every_seconds)
         self.resource = resource
         self._is_own = exporter is None
@@ -101,13 +123,16 @@ class OpenTelemetry:
         self.temporality: Temporality = temporality or _preferred(self._exporter)
         self._buckets = _buckets() if buckets is None else buckets
         self._guard = Guard(self._warn_once)
-        self._builder = MetricsBuilder(self.temporality, _choice(self._buckets))
+        self._builder = MetricsBuilder(self.temporality, _choice(self._buckets), self._maker.ids)
         self._process: Process | None = None
         self._full = Resource.get_empty()
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
         named = "" if self._buckets is None else f", buckets={self._buckets!r}"
+        named += "" if self.spans else ", spans=False"
+        named += "" if self.slower_than_seconds is None else f", slower_than_seconds={self.slower_than_seconds!r}"
+        named += "" if self.tracer_provider is None else f", tracer_provider={self.tracer_provider!r}"
         named += "" if self.resource is None else f", resource={dict(self.resource.attributes)!r}"
         return (
             f"{type(self).__name__}({self._name}, every_seconds={self.every_seconds!r}, "
@@ -137,6 +162,17 @@ class OpenTelemetry:
             # The figures have arrived: a trouble here must not have them sent once more.
             time_ns = alert.since_ns if alert.state == "firing" else snapshot.time_ns
             self._guard.run("log of alerts", None, _log, alert, time_ns)
+
+    @property
+    def traces_all(self) -> bool:
+        """Whether calls outside of any trace are wanted too: each would be one of its own."""
+        return self.spans and self._maker.provider is not None
+
+    def trace(self, calls: Iterable[SlowCall]) -> None:
+        """Make the spans of *calls*."""
+        least = self.slower_than_seconds
+        if self.spans:
+            self._maker.make(call for call in calls if call.is_failed or least is None or call.seconds > least)
 
     def _warn_once(self, place: str) -> None:
         if place not in self._guard.told:

@@ -40,6 +40,9 @@ class Prometheus:
     ``+Inf`` is the exact number of all; values whose records were lost are shared among the
     buckets as the others of their time were.
 
+    In OpenMetrics, calls in a trace of OpenTelemetry that is sampled and that failed, or took longer than 99 of 100,
+    are exemplars of their buckets, with the ids of the trace and the span around them.
+
     Up to 32 clients at a time, each with 10 seconds and 8 KiB for its request. A page is rendered at most once a
     snapshot, at the first request.
 
@@ -57,6 +60,7 @@ class Prometheus:
     def __init__(
         self, port: int, *, host: str = "127.0.0.1", buckets: Wanted = None, every_seconds: float = 0.1
     ) -> None:
+        self.slower_than_seconds: float | None = None
         self.every_seconds = positive_seconds("every_seconds", every_seconds)
         self.host, self.buckets = host, buckets
         Choice(buckets)

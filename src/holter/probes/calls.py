@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from holter import context
 from holter._ring import OUTER, START, Call
 from holter.compiled import compiling, leaves_unwatched
+from holter.noted import LIMIT
 from holter.probe import CallProbe
 from holter.recorder import current_ident
 from holter.ring import NATIVE, Ring
@@ -44,14 +45,19 @@ def _timed(
         fail=probe.fail,
         reduce=probe.reduce,
         drive=drive,
+        limit=probe.limit,
+        slow=probe.slow,
     )
     return functools.update_wrapper(timed, function, updated=())
 
 
-def watch_function_in_python(  # noqa: C901 - two functions, of which one stands for each call
-    function: Callable[..., T], probe: CallProbe
-) -> Callable[..., T]:
+def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
     """Return *function* with each call recorded, as a function of Python's own."""
+    watched = _sized_in_python(function, probe) if callable(probe.units) else _plain_in_python(function, probe)
+    return functools.wraps(function, updated=())(watched)
+
+
+def _plain_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
     name, is_compiled = probe.name, compiling()
 
     def watched(*args: Any, **kwargs: Any) -> T:
@@ -64,7 +70,10 @@ def watch_function_in_python(  # noqa: C901 - two functions, of which one stands
             result = function(*args, **kwargs)
             if not probe.is_ours[0]:
                 probe.attach()
-            ring.leave(call, probe.now(), probe.constant_units)
+            end_ns = probe.now()
+            if end_ns - call[START] > probe.limit[LIMIT]:
+                probe.slow(call, end_ns)
+            ring.leave(call, end_ns, probe.constant_units)
         except BaseException as error:
             ring.current[0] = call[OUTER]
             try:
@@ -74,6 +83,12 @@ def watch_function_in_python(  # noqa: C901 - two functions, of which one stands
                 ring.leave(call, probe.now(), 0)
             raise
         return result
+
+    return watched
+
+
+def _sized_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
+    name, is_compiled = probe.name, compiling()
 
     def watched_with_units(*args: Any, **kwargs: Any) -> T:
         if is_compiled():
@@ -87,6 +102,8 @@ def watch_function_in_python(  # noqa: C901 - two functions, of which one stands
             units = probe.units_of(result)
             if not probe.is_ours[0]:
                 probe.attach()
+            if end_ns - call[START] > probe.limit[LIMIT]:
+                probe.slow(call, end_ns)
             ring.leave(call, end_ns, units)
         except BaseException as error:
             ring.current[0] = call[OUTER]
@@ -98,7 +115,7 @@ def watch_function_in_python(  # noqa: C901 - two functions, of which one stands
             raise
         return result
 
-    return functools.wraps(function, updated=())(watched_with_units if callable(probe.units) else watched)
+    return watched_with_units
 
 
 def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> Callable[..., Awaitable[T]]:
@@ -184,6 +201,8 @@ def _coroutine_probe(probe: CallProbe) -> Any:
         units_of=probe.units_of if callable(probe.units) else None,
         fail=probe.fail,
         context=context.CONTEXT,
+        limit=probe.limit,
+        slow=probe.slow,
     )
 
 

@@ -43,6 +43,8 @@ class StreamProbe:
             context=context.CONTEXT,
             units_of=None if self.call.units is None else self.call.units_of,
             fail=self.call.fail,
+            limit=self.call.limit,
+            slow=self.call.slow,
         )
 
 

@@ -1,0 +1,89 @@
+"""Calls that were slow or failed, one by one: the nouns of what can be traced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from holter.metric import NO_ATTRIBUTES, Attributes
+from holter.names import CALL_OUTCOME, ERROR_TYPE
+from holter.record import Outcome
+
+_OK = Outcome.OK.label
+_FAILED = (Outcome.ERROR.label, Outcome.TIMEOUT.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """
+    A span of holter within a slow call; times are Unix time.
+
+    >>> Stage("tokenize", 1_000_000_000, 1_500_000_000).seconds
+    0.5
+    """
+
+    name: str
+    start_ns: int
+    end_ns: int
+    outcome: str = _OK
+    error_type: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it ended in an error or a timeout."""
+        return self.outcome in _FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCall:
+    """
+    One call that was slower than most, or failed; times are Unix time.
+
+    ``number`` rises from one to the next of a process, so that whoever has seen one knows which are new;
+    ``inside`` is that of the slow call around it, 0 if there is none. ``series`` is the id of the
+    series that counts it, ``attributes`` are that series'. ``trace_id`` and ``span_id`` are those
+    of the span of OpenTelemetry that the call was part of, 0 where there was none, and ``context``
+    is that span's context. At most 50 ``stages`` are kept, the longest, in the order in which they began.
+
+    >>> call = SlowCall(1, "predict", 7, start_ns=1_000_000_000, end_ns=3_000_000_000)
+    >>> call.seconds, call.is_failed
+    (2.0, False)
+    """
+
+    number: int
+    call: str
+    series: int
+    start_ns: int
+    end_ns: int
+    attributes: Attributes = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
+    stages: tuple[Stage, ...] = ()
+    stages_left_out: int = 0
+    inside: int = 0
+    trace_id: int = 0
+    span_id: int = 0
+    context: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: "ok", "error", "timeout", "cancelled", "abandoned" or "expected"."""
+        return str(self.attributes.get(CALL_OUTCOME, _OK))
+
+    @property
+    def error_type(self) -> str:
+        """The class of the error that left it, "" if it did not fail."""
+        return str(self.attributes.get(ERROR_TYPE, ""))
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it ended in an error or a timeout."""
+        return self.outcome in _FAILED
