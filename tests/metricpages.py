@@ -1,4 +1,4 @@
-"""Prometheus's own programs, and what tests ask of a real server."""
+"""Prometheus's own programs and VictoriaMetrics, and what tests ask of a real server."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ INSTALL = "install it with: apt-get install -y --no-install-recommends prometheu
 
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")), reason=f"prometheus is missing; {INSTALL}"
+)
+
+needs_victoria_metrics = pytest.mark.skipif(
+    not shutil.which("victoria-metrics"),
+    reason="VictoriaMetrics is missing; unpack it, and put its folder on PATH: .ci/newer FOLDER victoria-metrics",
 )
 
 
@@ -79,7 +84,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A running Prometheus."""
+    """A running Prometheus, or what is asked as it is."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -105,6 +110,27 @@ class Server:
 
 
 @contextmanager
+def serving(command: list[str], ready: str, folder: str) -> Iterator[None]:
+    """Run a server until it answers at the address *ready*; what it says lies in *folder*, and fails with it."""
+    log = Path(folder) / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
+    try:
+        try:
+            poll(command[0], lambda: get(ready)[0] == 200)
+        except pytest.fail.Exception:
+            pytest.fail(log.read_text(encoding="utf-8"))
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
 def prometheus(*targets: int, path: str = "/metrics", rules: Path | None = None) -> Iterator[Server]:
     """Run a Prometheus that scrapes ports of this machine each second."""
     port = free_port()
@@ -125,7 +151,6 @@ def prometheus(*targets: int, path: str = "/metrics", rules: Path | None = None)
                 }
             )
         )
-        log = Path(folder) / "log"
         command = [
             "prometheus",
             f"--config.file={config}",
@@ -133,19 +158,26 @@ def prometheus(*targets: int, path: str = "/metrics", rules: Path | None = None)
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
         ]
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
-        try:
-            server = Server(port)
-            try:
-                poll("Prometheus", lambda: get(f"{server.url}/-/ready")[0] == 200)
-            except pytest.fail.Exception:
-                pytest.fail(log.read_text(encoding="utf-8"))
+        server = Server(port)
+        with serving(command, f"{server.url}/-/ready", folder):
             yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+
+
+@contextmanager
+def victoria_metrics() -> Iterator[Server]:
+    """Run a VictoriaMetrics, which takes OTLP at `/opentelemetry` and is asked as Prometheus is."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="victoria-metrics-") as folder:
+        command = [
+            "victoria-metrics",
+            f"-storageDataPath={folder}/data",
+            f"-httpListenAddr=127.0.0.1:{port}",
+            "-loggerLevel=WARN",
+            "-memory.allowedBytes=64MiB",
+            # Else the newest half minute is not shown.
+            "-search.latencyOffset=0s",
+            "-search.disableCache",
+        ]
+        server = Server(port)
+        with serving(command, f"{server.url}/health", folder):
+            yield server
