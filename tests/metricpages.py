@@ -89,9 +89,9 @@ class Server:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
 
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of each series of an instant query."""
-        query = urllib.parse.urlencode({"query": expression})
+    def query(self, expression: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each series of an instant query, as of now or of a Unix time."""
+        query = urllib.parse.urlencode({"query": expression} | ({} if at is None else {"time": f"{at:.3f}"}))
         status, _, body = get(f"{self.url}/api/v1/query?{query}")
         assert status == 200, (expression, body)
         data = json.loads(body)["data"]
@@ -131,15 +131,18 @@ def serving(command: list[str], ready: str, folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def prometheus(*targets: int, path: str = "/metrics", rules: Path | None = None) -> Iterator[Server]:
-    """Run a Prometheus that scrapes ports of this machine each second."""
+def prometheus(
+    *targets: int, path: str = "/metrics", rules: Path | None = None, every_seconds: float = 1.0
+) -> Iterator[Server]:
+    """Run a Prometheus that scrapes ports of this machine."""
+    every = f"{round(every_seconds * 1000)}ms"
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="prometheus-") as folder:
         config = Path(folder) / "prometheus.yml"
         config.write_text(
             json.dumps(
                 {
-                    "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
+                    "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "500ms"},
                     "rule_files": [str(rules)] if rules else [],
                     "scrape_configs": [
                         {
