@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,6 +39,7 @@ from programs import run, succeed
 from receivers import Receiver, over_grpc, over_http
 from simulation import World
 
+DOCS = Path(__file__).parents[2] / "docs"
 LOGGED = InMemoryLogRecordExporter()
 
 
@@ -204,6 +206,29 @@ def test_a_store_tells_what_the_program_did(
         else:
             # 160 buckets for values that lie a factor of some 500 apart: scale 4.
             assert true / 2 ** (1 / 16) < seen < true * 2 ** (1 / 16)
+
+
+QUERIES = re.findall(r"\| `(.*__name__.*)` \|", (DOCS / "how-to" / "opentelemetry.md").read_text(encoding="utf-8"))
+
+
+@needs_victoria_metrics
+def test_a_store_answers_the_queries_of_the_documentation(store: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there: of each call its rate and its p99."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{store.url}/opentelemetry")
+    exporter = OpenTelemetry(every_seconds=0.1)
+    with holter.Monitor("asked", samplers=[], exporters=[exporter], recording=False).start() as monitor:
+        predict = monitor.watch(lambda: None, name="asked")
+
+        def answers(query: str) -> bool:
+            predict()
+            monitor.flush(30)
+            get(f"{store.url}/internal/force_flush")
+            told = {labels["holter.call.name"]: value for labels, value in store.query(query)}
+            return told.get("asked", 0.0) > 0
+
+        assert 2 == len(QUERIES)
+        for query in QUERIES:
+            poll(query, lambda query=query: answers(query))
 
 
 def test_a_collector_that_answers_503_gets_the_figures_later(http: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
