@@ -54,6 +54,7 @@ def rsyslog(folder: Path, *outputs: tuple[str, str, str], url: str = "http://127
         ("/var/log/sentiment/holter.jsonl", str(folder / "holter.jsonl")),
         ("/var/log/holter-refused.json", str(folder / "refused.json")),
         ("http://127.0.0.1:9200", url),
+        ('action.resumeInterval="10"', 'action.resumeInterval="1"'),
         ('global(maxMessageSize="64k")', f'global(maxMessageSize="64k" workDirectory="{folder}")\n{templates}'),
         ('if $parsesuccess == "OK" then {', f'if $parsesuccess == "OK" then {{\n{actions}'),
     ):
@@ -126,24 +127,32 @@ def test_no_line_is_lost_or_doubled_where_the_file_is_rotated(tmp_path: Path) ->
         assert sorted(map(json.dumps, lines)) == sorted(map(json.dumps, arrived(tmp_path / "all")))
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[Any]:
-    """Ask what speaks as Elasticsearch 8 does; it knows the page's template."""
-    if not shutil.which("noida-db"):
-        pytest.skip("noida-db is missing; install it with: pip install noida-db 'elasticsearch<9'")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = ["noida-db", "start", "--data-dir", str(tmp_path), "--only", "elasticsearch"]
+needs_elasticsearch = pytest.mark.skipif(
+    not shutil.which("noida-db"), reason="noida-db is missing; install it with: pip install noida-db 'elasticsearch<9'"
+)
 
-    def ask(method: str, path: str, body: str | None = None) -> Any:
+
+class Index:
+    """Asks what speaks as Elasticsearch 8 does."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __call__(self, method: str, path: str, body: str | None = None) -> Any:
+        """Return the answer to a request."""
         request = urllib.request.Request(  # noqa: S310  our own
-            url + path, body and body.encode(), {"Content-Type": "application/json"}, method=method
+            self.url + path, body and body.encode(), {"Content-Type": "application/json"}, method=method
         )
         with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  our own
             return json.load(reply)
 
-    with serving([*command, "--elasticsearch-port", str(port)], url, str(tmp_path)):
-        ask.url = url  # type: ignore[attr-defined]
+
+@contextmanager
+def elasticsearch(folder: Path, port: int) -> Iterator[Index]:
+    """Run what speaks as Elasticsearch 8 does; it knows the page's template."""
+    ask = Index(f"http://127.0.0.1:{port}")
+    command = ["noida-db", "start", "--data-dir", str(folder), "--only", "elasticsearch"]
+    with serving([*command, "--elasticsearch-port", str(port)], ask.url, str(folder)):
         assert ask("PUT", "/_index_template/holter", shown("PUT _index_template/holter"))["acknowledged"]
         yield ask
 
@@ -154,7 +163,7 @@ def plain(line: dict[str, Any]) -> str:
     return json.dumps(short, sort_keys=True)
 
 
-def check(ask: Any, lines: list[dict[str, Any]]) -> None:
+def check(ask: Index, lines: list[dict[str, Any]]) -> None:
     """Compare what is found with what was written: whole lines, by time, by word, and as numbers."""
 
     def found(query: dict[str, Any], **more: Any) -> Any:
@@ -187,19 +196,26 @@ def check(ask: Any, lines: list[dict[str, Any]]) -> None:
 
 
 @needs_rsyslog
-def test_what_rsyslog_sends_is_found_in_elasticsearch(tmp_path: Path, index: Any) -> None:
-    """Each line unchanged, once, in the index of its day."""
-    with rsyslog(tmp_path, url=index.url):
-        check(index, serve(tmp_path))
+@needs_elasticsearch
+def test_what_rsyslog_sends_is_found_in_elasticsearch(tmp_path: Path) -> None:
+    """Each line unchanged, once, in the index of its day; also what was written while Elasticsearch was away."""
+    port = free_port()
+    with rsyslog(tmp_path, url=f"http://127.0.0.1:{port}"):
+        lines = serve(tmp_path)
+        poll("rsyslog's finding nobody there", lambda: "suspend" in (tmp_path / "rsyslog.log").read_text())
+        with elasticsearch(tmp_path, port) as ask:
+            check(ask, lines)
     assert not (tmp_path / "refused.json").exists()
 
 
-def test_lines_are_indexed_unchanged_by_elasticsearchs_own_client(tmp_path: Path, index: Any) -> None:
+@needs_elasticsearch
+def test_lines_are_indexed_unchanged_by_elasticsearchs_own_client(tmp_path: Path) -> None:
     """In bulk, none refused."""
-    elasticsearch = pytest.importorskip("elasticsearch", reason="install it with: pip install 'elasticsearch<9'")
+    client = pytest.importorskip("elasticsearch", reason="install it with: pip install 'elasticsearch<9'")
     helpers = pytest.importorskip("elasticsearch.helpers")
     lines = serve(tmp_path)
-    with elasticsearch.Elasticsearch(index.url) as client:
-        done, refused = helpers.bulk(client, ({"_index": "holter-client", "_source": line} for line in lines))
-    assert (len(lines), []) == (done, refused)
-    check(index, lines)
+    with elasticsearch(tmp_path, free_port()) as ask:
+        with client.Elasticsearch(ask.url) as connected:
+            done, refused = helpers.bulk(connected, ({"_index": "holter-client", "_source": line} for line in lines))
+        assert (len(lines), []) == (done, refused)
+        check(ask, lines)
