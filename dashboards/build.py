@@ -320,7 +320,8 @@ ROWS: dict[str, list[Panel]] = {
             "short",
             (
                 Query(
-                    f"max by (holter_alert_target, holter_alert_expected) (holter_alerts_firing{{{ALL}}}) or vector(0)",
+                    f"max by (holter_alert_target, holter_alert_expected) (holter_alerts_firing{{{ALL}}})"
+                    " or on () vector(0)",
                     "{{holter_alert_target}} {{holter_alert_expected}}",
                 ),
             ),

@@ -1,4 +1,4 @@
-"""Prometheus's own programs, and what tests ask of a real server."""
+"""Prometheus's own programs and VictoriaMetrics, and what tests ask of a real server."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ INSTALL = "install it with: apt-get install -y --no-install-recommends prometheu
 
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")), reason=f"prometheus is missing; {INSTALL}"
+)
+
+needs_victoria_metrics = pytest.mark.skipif(
+    not shutil.which("victoria-metrics"),
+    reason="VictoriaMetrics is missing; unpack it, and put its folder on PATH: .ci/newer FOLDER victoria-metrics",
 )
 
 
@@ -79,14 +84,14 @@ def free_port() -> int:
 
 
 class Server:
-    """A running Prometheus."""
+    """A running Prometheus, or what is asked as it is."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
 
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of each series of an instant query."""
-        query = urllib.parse.urlencode({"query": expression})
+    def query(self, expression: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each series of an instant query, as of now or of a Unix time."""
+        query = urllib.parse.urlencode({"query": expression} | ({} if at is None else {"time": f"{at:.3f}"}))
         status, _, body = get(f"{self.url}/api/v1/query?{query}")
         assert status == 200, (expression, body)
         data = json.loads(body)["data"]
@@ -117,17 +122,39 @@ class Server:
 
 
 @contextmanager
+def serving(command: list[str], ready: str, folder: str) -> Iterator[None]:
+    """Run a server until it answers at the address *ready*; what it says lies in *folder*, and fails with it."""
+    log = Path(folder) / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
+    try:
+        try:
+            poll(command[0], lambda: get(ready)[0] == 200)
+        except pytest.fail.Exception:
+            pytest.fail(log.read_text(encoding="utf-8"))
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
 def prometheus(
-    *targets: int, path: str = "/metrics", rules: Path | None = None, features: str = ""
+    *targets: int, path: str = "/metrics", rules: Path | None = None, every_seconds: float = 1.0, features: str = ""
 ) -> Iterator[Server]:
-    """Run a Prometheus that scrapes ports of this machine each second."""
+    """Run a Prometheus that scrapes ports of this machine."""
+    every = f"{round(every_seconds * 1000)}ms"
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="prometheus-") as folder:
         config = Path(folder) / "prometheus.yml"
         config.write_text(
             json.dumps(
                 {
-                    "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
+                    "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "500ms"},
                     "rule_files": [str(rules)] if rules else [],
                     "scrape_configs": [
                         {
@@ -139,7 +166,6 @@ def prometheus(
                 }
             )
         )
-        log = Path(folder) / "log"
         command = [
             "prometheus",
             f"--config.file={config}",
@@ -148,19 +174,26 @@ def prometheus(
             "--log.level=warn",
             *([f"--enable-feature={features}"] if features else []),
         ]
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
-        try:
-            server = Server(port)
-            try:
-                poll("Prometheus", lambda: get(f"{server.url}/-/ready")[0] == 200)
-            except pytest.fail.Exception:
-                pytest.fail(log.read_text(encoding="utf-8"))
+        server = Server(port)
+        with serving(command, f"{server.url}/-/ready", folder):
             yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+
+
+@contextmanager
+def victoria_metrics() -> Iterator[Server]:
+    """Run a VictoriaMetrics, which takes OTLP at `/opentelemetry` and is asked as Prometheus is."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="victoria-metrics-") as folder:
+        command = [
+            "victoria-metrics",
+            f"-storageDataPath={folder}/data",
+            f"-httpListenAddr=127.0.0.1:{port}",
+            "-loggerLevel=WARN",
+            "-memory.allowedBytes=64MiB",
+            # Else the newest half minute is not shown.
+            "-search.latencyOffset=0s",
+            "-search.disableCache",
+        ]
+        server = Server(port)
+        with serving(command, f"{server.url}/health", folder):
+            yield server

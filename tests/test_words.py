@@ -90,6 +90,7 @@ def test_a_number_has_three_significant_digits_or_separators(value: float, expec
         (3, "{context_switch}", "3 context switches"),
         (2, "{entry}", "2 entries"),
         (2, "{key}", "2 keys"),
+        (2, "{series}", "2 series"),
         (41, "Cel", "41 Cel"),
         (2, "{a\nb}", "2 a\\nbs"),
     ],

@@ -97,6 +97,8 @@ def quantity(value: float, unit: str) -> str:
 
 
 def _plural(noun: str) -> str:
+    if noun.endswith("series"):
+        return noun
     if noun.endswith(("s", "x", "ch", "sh")):
         return noun + "es"
     if noun.endswith("y") and not noun.endswith(("ay", "ey", "oy", "uy")):

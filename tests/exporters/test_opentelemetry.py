@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import io
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry import context
 from opentelemetry._logs import set_logger_provider
@@ -42,10 +44,12 @@ from holter.distribution import Histogram
 from holter.exporters.opentelemetry import OpenTelemetry
 from holter.model import Reading
 from holter.names import CALL_DURATION
+from metricpages import Server, get, needs_victoria_metrics, poll, victoria_metrics
 from programs import run, succeed
 from receivers import Receiver, over_grpc, over_http
 from simulation import World
 
+DOCS = Path(__file__).parents[2] / "docs"
 LOGGED = InMemoryLogRecordExporter()
 
 
@@ -387,6 +391,95 @@ def test_traces_that_cannot_work_are_refused(options: Any, message: str) -> None
 def test_its_words_tell_of_traces() -> None:
     """By them a second start knows whether it is given the same."""
     assert "spans=False, slower_than_seconds=0.5" in repr(OpenTelemetry(Kept(), spans=False, slower_than_seconds=0.5))
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Server]:
+    """A VictoriaMetrics."""
+    with victoria_metrics() as found:
+        yield found
+
+
+@needs_victoria_metrics
+@pytest.mark.parametrize("buckets", [None, "conventions"])
+def test_a_store_tells_what_the_program_did(
+    buckets: str | None, store: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VictoriaMetrics, asked by query: counts, sums and gauges are the program's, quantiles lie in the right bucket."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{store.url}/opentelemetry")
+    service = f"shop {buckets}"
+    values = np.random.default_rng(7).lognormal(0.0, 1.0, 500)
+    with holter.Monitor(
+        service, version="v7", samplers=[], exporters=[OpenTelemetry(every_seconds=1000, buckets=buckets)]
+    ).start() as monitor:
+        sizes = monitor.histogram("app.wait", unit="s")
+        hits = monitor.counter("app.hits")
+        monitor.gauge("app.depth").set(7.5)
+
+        @monitor.watch(units=len)
+        def predict(items: list[int]) -> list[int]:
+            return sorted(items)
+
+        def work() -> None:
+            hits.add(3)
+            for value in values:
+                sizes.record(value)
+            for turn in range(25):
+                predict(list(range(turn)))
+            with pytest.raises(TypeError):
+                predict(3)
+
+        def tells(metric: str, more: str = "") -> float | None:
+            return store.value(f'sum({{__name__="{metric}",service.name="{service}"{more}}})')
+
+        for turn in (1, 2):
+            work()
+            assert monitor.flush(30)
+            get(f"{store.url}/internal/force_flush")
+            poll("the figures", lambda turn=turn: tells("app.hits") == 3.0 * turn)
+            assert 25 * turn == tells("holter.call.duration_count", ',holter.call.outcome="ok"')
+            assert turn == tells("holter.call.duration_count", ',holter.call.outcome="error",error.type="TypeError"')
+            assert 300 * turn == tells("holter.call.units")
+            assert 7.5 == tells("app.depth")
+            assert 500 * turn == tells("app.wait_count")
+            assert pytest.approx(values.sum() * turn) == tells("app.wait_sum")
+        told = monitor.snapshot().find(predict)
+        assert told is not None
+        assert pytest.approx(told.total.sum) == tells("holter.call.duration_sum")
+    for q in (0.5, 0.9, 0.99):
+        of = f'{{__name__="app.wait_bucket",service.name="{service}"}}'
+        seen = store.value(f"histogram_quantile({q}, sum by (le, vmrange) ({of}))")
+        true = float(np.quantile(values, q, method="inverted_cdf"))
+        assert seen is not None
+        if buckets:
+            bounds = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
+            assert np.searchsorted(bounds, true) == np.searchsorted(bounds, seen)
+        else:
+            # 160 buckets for values that lie a factor of some 500 apart: scale 4.
+            assert true / 2 ** (1 / 16) < seen < true * 2 ** (1 / 16)
+
+
+QUERIES = re.findall(r"\| `(.*__name__.*)` \|", (DOCS / "how-to" / "opentelemetry.md").read_text(encoding="utf-8"))
+
+
+@needs_victoria_metrics
+def test_a_store_answers_the_queries_of_the_documentation(store: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there: of each call its rate and its p99."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{store.url}/opentelemetry")
+    exporter = OpenTelemetry(every_seconds=0.1)
+    with holter.Monitor("asked", samplers=[], exporters=[exporter], recording=False).start() as monitor:
+        predict = monitor.watch(lambda: None, name="asked")
+
+        def answers(query: str) -> bool:
+            predict()
+            monitor.flush(30)
+            get(f"{store.url}/internal/force_flush")
+            told = {labels["holter.call.name"]: value for labels, value in store.query(query)}
+            return told.get("asked", 0.0) > 0
+
+        assert 2 == len(QUERIES)
+        for query in QUERIES:
+            poll(query, lambda query=query: answers(query))
 
 
 def test_a_collector_that_answers_503_gets_the_figures_later(http: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
