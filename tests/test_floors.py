@@ -21,17 +21,17 @@ FLOORS = {
     "environment settings layout memorylimit whereabouts halves compiled",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
-    "recordings",
+    "recordings ownthreads",
     "time": "fold timeline changes verdict window measure causes rule wording sheets report "
     "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition",
-    "outer rooms": "probes samplers checks exporters watch",
+    "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "digits progressbar instruments cost chronicle sampling delivery judging notices monitor default cli "
-    "endpoint __init__ __main__",
+    "instrumentation inplace endpoint __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.
-ROOMS = ("probes", "samplers", "checks", "exporters", "cli")
+ROOMS = ("probes", "samplers", "checks", "exporters", "cli", "targets")
 
 # The only functions that may catch everything, as module:function; "*" for any function of the module.
 BROAD_HANDLERS = {

@@ -44,6 +44,7 @@ def _timed(
         fail=probe.fail,
         reduce=probe.reduce,
         drive=drive,
+        outside=probe.outside,
     )
     return functools.update_wrapper(timed, function, updated=())
 
