@@ -13,6 +13,7 @@ from holter.default import (
     flush,
     gauge,
     histogram,
+    instrument,
     llm,
     snapshot,
     span,
@@ -21,6 +22,7 @@ from holter.default import (
     summary,
     tag,
     training,
+    uninstrument,
     watch,
 )
 from holter.errors import ConfigurationError, HolterError, MissingExtraError, RecordingError
@@ -28,6 +30,7 @@ from holter.metric import Series
 from holter.version import __version__
 
 if typing.TYPE_CHECKING:
+    from holter import targets as targets
     from holter.checks.limit import Limit
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
@@ -92,6 +95,7 @@ __all__ = [
     "flush",
     "gauge",
     "histogram",
+    "instrument",
     "llm",
     "prometheus_app",
     "prometheus_collector",
@@ -103,6 +107,7 @@ __all__ = [
     "summary",
     "tag",
     "training",
+    "uninstrument",
     "watch",
 ]
 
@@ -145,6 +150,8 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "targets":
+        return importlib.import_module("holter.targets")
     if name not in _LATER:
         raise AttributeError(f"module 'holter' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f"holter.{_LATER[name]}"), name)

@@ -25,6 +25,8 @@ _fold: Fold | None = None
 _monitor: Monitor | None = None
 
 watch = _instruments.watch
+instrument = _instruments.instrument
+uninstrument = _instruments.uninstrument
 llm = _instruments.llm
 span = _instruments.span
 tag = _instruments.tag

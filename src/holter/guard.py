@@ -59,10 +59,14 @@ class Guard:
         self._counted(place)
         return self.strict
 
+    def note(self, place: str, words: str) -> None:
+        """Count what is not as it should be at *place*, and keep it in *words*; raises nothing, strict or not."""
+        self.first.setdefault(place, words)
+        self._counted(place)
+
     def refused(self, place: str, expected: str) -> None:
         """Count what was called wrongly at *place*; raise a TypeError that says what was *expected* when strict."""
-        self.first.setdefault(place, f"expected {expected}")
-        self._counted(place)
+        self.note(place, f"expected {expected}")
         if self.strict:
             raise TypeError(f"{place}: expected {expected}")
 

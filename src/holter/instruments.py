@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, overload
 
 from holter.errors import ConfigurationError
+from holter.inplace import ExpectedErrors, Instrumenting
 from holter.metric import Across, Attributes, AttributeValue, Kind
 from holter.options import checked_attributes, checked_metric_name
 from holter.probe import Units
@@ -23,15 +24,14 @@ if TYPE_CHECKING:
     from holter.probes.training import Training
 
 F = TypeVar("F")
-ExpectedErrors = type[BaseException] | tuple[type[BaseException], ...]
-
 _LONGEST_UNIT: Final = 63
 
 
-class Instruments:
+class Instruments(Instrumenting):
     """The probes of one scope."""
 
     def __init__(self, scope: Scope) -> None:
+        super().__init__()
         self._scope = scope
         self._spans, self._tags = Spans(scope), Tags(scope)
         self._inert_span = InertSpan(self._spans, "")

@@ -29,6 +29,7 @@ from holter.membership import Membership
 from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
 from holter.notices import AlertCallback, Notices
 from holter.options import DEFAULT_TIMEOUT
+from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
 from holter.report import Summary, summarise
 from holter.ring import IMPLEMENTATION
@@ -171,7 +172,7 @@ class Monitor(Instruments):
         self._at_exit = Farewell(self.stop, 0)
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=f"holter-{name}", daemon=True)
+        thread = threading.Thread(target=as_own(target), name=f"holter-{name}", daemon=True)
         thread.start()
         self._threads.append(thread)
 

@@ -19,6 +19,7 @@ STREAM_ITEMS: Final = "holter.stream.items"
 
 LLM_GOODPUT: Final = "holter.llm.goodput"
 LLM_OUTPUT_RATE: Final = "holter.llm.output_rate"
+LLM_TOKEN_TIME: Final = "holter.llm.time_per_output_token"  # noqa: S105 - a metric
 
 HTTP_REQUEST_DURATION: Final = "http.server.request.duration"
 REQUEST_QUEUE_TIME: Final = "holter.request.queue_time"

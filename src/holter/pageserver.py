@@ -15,6 +15,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from holter.errors import ConfigurationError
+from holter.ownthreads import as_own
 from holter.portholder import is_held_by_holter
 
 _MOST_CONNECTIONS: Final = 32
@@ -111,7 +112,7 @@ class PageServer:
         """Answer by *respond*, which must not raise, from now on."""
         self._respond = respond
         if self._thread is None and not self.is_closed:
-            self._thread = threading.Thread(target=self._serve, name="holter-page-server", daemon=True)
+            self._thread = threading.Thread(target=as_own(self._serve), name="holter-page-server", daemon=True)
             self._thread.start()
 
     def close(self, timeout: float) -> None:

@@ -45,13 +45,24 @@ class StreamWitness(Protocol):
         """Note it; must not raise."""
 
 
+class ExchangeWitness(StreamWitness, Protocol):
+    """What is told also of answers that are no streams, and of those that never came."""
+
+    def answered(self, begun_ns: int, result: object) -> None:
+        """Note it; must not raise."""
+
+    def failed(self, begun_ns: int, error: BaseException) -> None:
+        """Note it; must not raise."""
+
+
 class CallProbe:
     """
     The series of one watched callable, and how its calls begin and end.
 
     *units* is the size of the work of a call, or a callable that tells it from the result. Where
     *native* is false, what watches is a function of Python's own, if C would do otherwise.
-    *witness* is told of each stream that ends.
+    *witness* is told of each stream that ends. Where *outside* is true, calls by holter's own threads
+    are none of its business.
     """
 
     def __init__(
@@ -64,8 +75,9 @@ class CallProbe:
         expected: ExceptionTypes = (),
         native: bool = True,
         witness: StreamWitness | None = None,
+        outside: bool = False,
     ) -> None:
-        self.witness = witness
+        self.witness, self.outside = witness, outside
         self.scope, self.name, self.attributes, self.native = scope, name, attributes, native
         # A constant is one for good, so that calls have nothing left to ask.
         self.constant_units = 0 if units is None or callable(units) else work_units(units) or 0

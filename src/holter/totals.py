@@ -172,19 +172,28 @@ def _streams(totals: _Totals) -> tuple[Stream, ...]:
     return tuple(sorted(streams, key=lambda stream: (-stream.items, stream.name)))
 
 
+# Where the model is served, and where somebody else's is asked.
+_REQUESTS: Final = (genai.REQUEST_DURATION, genai.CLIENT_DURATION, genai.CLIENT_OPERATION_DURATION)
+
+
+def _any_of(totals: _Totals, metrics: tuple[str, ...], *by: str) -> dict[tuple[str, ...], Reading]:
+    """Return the readings of several metrics, of which a function has one."""
+    return {key: reading for metric in metrics for key, reading in totals.grouped(metric, *by).items()}
+
+
 def _models(totals: _Totals) -> tuple[Model, ...]:
     kind = (names.CALL_NAME, genai.REQUEST_MODEL)
     requests, first, pace, given, made = (
-        totals.grouped(name, *kind)
-        for name in (
-            genai.REQUEST_DURATION,
-            genai.TIME_TO_FIRST_TOKEN,
-            genai.TIME_PER_OUTPUT_TOKEN,
-            genai.INPUT_TOKENS,
-            genai.OUTPUT_TOKENS,
+        _any_of(totals, metrics, *kind)
+        for metrics in (
+            _REQUESTS,
+            (genai.TIME_TO_FIRST_TOKEN, genai.CLIENT_TIME_TO_FIRST_CHUNK),
+            (genai.TIME_PER_OUTPUT_TOKEN, names.LLM_TOKEN_TIME),
+            (genai.INPUT_TOKENS,),
+            (genai.OUTPUT_TOKENS,),
         )
     )
-    outcomes = totals.grouped(genai.REQUEST_DURATION, *kind, names.CALL_OUTCOME)
+    outcomes = _any_of(totals, _REQUESTS, *kind, names.CALL_OUTCOME)
     goodput = totals.grouped(names.LLM_GOODPUT, names.CALL_NAME)
     alone = Counter(model for _, model in requests)
     models = [

@@ -13,9 +13,11 @@ from holter.errors import ConfigurationError
 from holter.failure import ExceptionTypes
 from holter.metric import Attributes
 from holter.options import checked_attributes, checked_name
+from holter.ownthreads import outside as outside_own
 from holter.probe import CallProbe, Units
 from holter.probes.calls import watch_coroutine, watch_function
 from holter.probes.streams import watch_async_generator, watch_generator
+from holter.ring import NATIVE
 from holter.scope import Scope
 from holter.values import work_units
 
@@ -34,12 +36,14 @@ def watch(
     attributes: Attributes | None = None,
     expected: type[BaseException] | ExceptionTypes = (),
     native: bool = True,
+    outside: bool = False,
     llm: Callable[[str, ExceptionTypes, Attributes], LLMCalls] | None = None,
 ) -> Any:
     """
     Return *target* with its calls recorded in *scope*, of the same kind and with the same signature.
 
-    What is watched already under that name is returned as it is. *llm* makes what its calls are
+    What is watched already under that name is returned as it is. Of what is *outside* of holter, calls by
+    holter's own threads are not recorded. *llm* makes what its calls are
     told to besides, if they call a language model.
 
     Raises:
@@ -47,7 +51,7 @@ def watch(
     """
     if isinstance(target, _HOLDERS):
         options = {"name": name, "units": units, "attributes": attributes, "expected": expected, "native": native}
-        return _watch_held(scope, target, **options, llm=llm)
+        return _watch_held(scope, target, **options, outside=outside, llm=llm)
     _refuse_what_cannot_be_called(target)
     told = _name_of(target) if name is None else name
     watched_as = getattr(target, "__holter_call__", None)
@@ -57,21 +61,26 @@ def watch(
         )
     if watched_as == told and getattr(target, "__holter_scope__", None) == scope.number:
         return target
-    told, expected = checked_name(told), _checked_expected(expected)
+    told, expected = checked_name(told), checked_expected(expected)
     attributes = checked_attributes(attributes)
     calls = None if llm is None else llm(told, expected, attributes)
     probe = CallProbe(
         scope,
         told,
-        units=_checked_units(units),
+        units=checked_units(units),
         attributes=attributes,
         expected=expected,
         # torch.compile takes no other callable than a function as the forward of a module.
         native=native and getattr(target, "__name__", "") != "forward",
         witness=calls,
+        outside=outside,
     )
     watch_it = _probe_for(target)
     watched: Any = watch_it(target if calls is None else _told(calls, target, watch_it), probe)
+    # What is in C sees to that by itself, and a `forward` is left to torch.compile as it is.
+    is_seen_to = type(watched) is getattr(NATIVE, "TimedCall", None) or getattr(target, "__name__", "") == "forward"
+    if outside and not is_seen_to:
+        watched = outside_own(target, watched)
     if inspect.isroutine(target):
         # What others have noted on the function (a route, a marker, the handles of a cache) stays on it.
         watched.__dict__.update({key: getattr(target, key) for key in dir(target) if not hasattr(watched, key)})
@@ -144,7 +153,8 @@ def _name_of(target: Any) -> str:
     return name if isinstance(name, str) else type(target).__qualname__
 
 
-def _checked_units(units: Any) -> Units:
+def checked_units(units: Any) -> Units:
+    """Return *units* if it can be the size of a call's work, or tell it from the result."""
     if units is None or callable(units):
         return cast("Units", units)
     if isinstance(units, bool) or not isinstance(units, Integral) or work_units(units) is None:
@@ -154,7 +164,8 @@ def _checked_units(units: Any) -> Units:
     return cast("Units", units)
 
 
-def _checked_expected(expected: Any) -> ExceptionTypes:
+def checked_expected(expected: Any) -> ExceptionTypes:
+    """Return *expected* as a tuple of exception classes."""
     classes = expected if isinstance(expected, tuple) else (expected,)
     for kind in classes:
         if not isinstance(kind, type) or not issubclass(kind, BaseException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import holter
@@ -62,6 +63,41 @@ def test_the_doctor_names_what_is_missing_and_the_command_that_mends_it() -> Non
     assert done.returncode == 0
     assert "--  rich" in done.stdout
     assert "pip install 'holter[console]'" in done.stdout
+
+
+def test_the_doctor_says_what_can_be_instrumented() -> None:
+    """Of what is installed: whether it has the shape that the ready-made targets expect."""
+    done = _run("doctor")
+    line = next(line for line in done.stdout.splitlines() if " ScikitLearn " in line)
+    assert line.startswith("ok")
+    assert f"scikit-learn {metadata.version('scikit-learn')} can be instrumented" in line
+
+
+def test_the_doctor_says_what_has_changed_its_shape() -> None:
+    """In words, with the command that mends it; it costs no health, and neither does what cannot be imported."""
+    program = (
+        "import sys, sklearn.base; del sklearn.base.BaseEstimator.get_params\n"
+        "from holter.cli import main\n"
+        "sys.modules['torch'] = None\n"
+        "sys.exit(main(['doctor']))\n"
+    )
+    done = _run(program=program)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if " ScikitLearn " in line)
+    assert lines[at].startswith("--")
+    assert "the class BaseEstimator has no 'get_params'" in lines[at]
+    assert "to mend it: pip install --upgrade holter scikit-learn" in lines[at + 1]
+
+
+def test_the_doctor_survives_what_a_component_does_at_its_import(tmp_path: Path) -> None:
+    """Its author's trouble is said as what it is."""
+    (tmp_path / "onnxruntime.py").write_text("raise OSError('no libgomp.so')\n")
+    done = _run("doctor", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if " OnnxRuntime " in line)
+    assert line.startswith("--")
+    assert "OSError at" in line
 
 
 def test_the_doctor_says_when_holter_is_switched_off() -> None:

@@ -164,6 +164,12 @@ def check(model: Model[bytes]) -> None:
     holter.counter("hits").add("1")  # type: ignore[arg-type]
     holter.gauge("load", read=lambda: 0.5).set(0.5)
     holter.histogram("size", unit="{row}").record(3)
+    with holter.instrument("json:dumps", units=len, expected=ValueError) as made:
+        assert_type(made.waiting, list[str])
+        assert_type(holter.uninstrument(made), bool)
+    holter.instrument(holter.targets.OpenAI(provider="vllm", attributes={"site": "a"}))
+    holter.instrument(function)  # type: ignore[arg-type]
+    holter.targets.ScikitLearn("sklearn.svm:SVC", methods="fit")  # type: ignore[arg-type]
 
 
 async def check_streams() -> None:

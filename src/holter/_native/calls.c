@@ -129,6 +129,7 @@ typedef struct {
     PyObject *weakrefs;
     uint32_t root;
     uint32_t units;
+    bool outside; /* calls by holter's own threads are not recorded */
 } TimedCall;
 
 /* An error of the call is set: it is recorded, and is set again. */
@@ -164,6 +165,9 @@ static PyObject *
 timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
 {
     TimedCall *timed = (TimedCall *)self;
+    if (UNLIKELY(timed->outside && thread_is_own)) {
+        return PyObject_Vectorcall(timed->function, args, nargsf, names);
+    }
     Ring *ring = ring_of(timed->lookup);
     if (UNLIKELY(ring == NULL)) {
         return NULL;
@@ -200,8 +204,8 @@ coroutine_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
 {
     TimedCall *timed = (TimedCall *)self;
     PyObject *running = PyObject_Vectorcall(timed->function, args, nargsf, names);
-    if (UNLIKELY(running == NULL)) {
-        return NULL;
+    if (UNLIKELY(running == NULL || (timed->outside && thread_is_own))) {
+        return running;
     }
     PyObject *call = (PyObject *)call_make(running);
     Py_DECREF(running);
@@ -216,12 +220,13 @@ coroutine_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
 static PyObject *
 timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"function", "root",   "lookup", "clock", "units", "units_of",
-                            "fail",     "reduce", "limit",  "slow",  "drive", NULL};
+    static char *names[] = {"function", "root",   "lookup", "clock", "units", "units_of", "fail",
+                            "reduce",   "limit",  "slow",   "drive", "outside", NULL};
     PyObject *function, *lookup, *clock, *units_of, *fail, *reduce, *limit, *slow, *drive = Py_None;
     unsigned int root, units;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOOOO|O", names, &function, &root, &lookup, &clock,
-                                     &units, &units_of, &fail, &reduce, &limit, &slow, &drive)) {
+    int outside = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOOOO|Op", names, &function, &root, &lookup, &clock,
+                                     &units, &units_of, &fail, &reduce, &limit, &slow, &drive, &outside)) {
         return NULL;
     }
     TimedCall *timed = (TimedCall *)type->tp_alloc(type, 0);
@@ -237,6 +242,7 @@ timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         timed->fail = Py_NewRef(fail);
         timed->reduce = Py_NewRef(reduce);
         timed->drive = optional(drive);
+        timed->outside = outside;
         timed->root = root;
         timed->units = units;
     }

@@ -88,6 +88,9 @@ typedef struct {
 
 extern _Thread_local ThreadRing thread_ring;
 
+/* Whether the calling thread is holter's own. */
+extern _Thread_local bool thread_is_own;
+
 static inline uint64_t
 ring_ticket(Ring *ring)
 {

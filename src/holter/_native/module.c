@@ -66,6 +66,14 @@ renew(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+own_thread(PyObject *module, PyObject *is_own)
+{
+    (void)module;
+    thread_is_own = is_own == Py_True;
+    Py_RETURN_NONE;
+}
+
 /* torch.compile reads Python only: by what it finds in the type it comes to the bare function. Calls take the slots,
    which stay as they are, since this is there before the type is made ready. */
 static int
@@ -123,6 +131,7 @@ static PyMethodDef functions[] = {
      "Let a forked child have private, empty memory in the place of this mapping; whether that can be done."},
     {"acquire", acquire, METH_NOARGS, "Let what this thread reads from now on be no older than what it has read."},
     {"renew", renew, METH_NOARGS, "Make this another process than its parent: rings are its own from now on."},
+    {"own_thread", own_thread, METH_O, "Say whether the calling thread is holter's own."},
     {"copy", (PyCFunction)(void (*)(void))fold_copy, METH_FASTCALL,
      "Copy records out of a ring from a sequence on, for as long as they are whole; how many."},
     {"survey", (PyCFunction)(void (*)(void))fold_survey, METH_FASTCALL,

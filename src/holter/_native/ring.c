@@ -2,6 +2,7 @@
 #include "hot.h"
 
 _Thread_local ThreadRing thread_ring;
+_Thread_local bool thread_is_own;
 
 /* No process has the number 0. */
 #define NO_TICKET 0

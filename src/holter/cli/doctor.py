@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from holter import words
+from holter import targets, words
 from holter.errors import RecordingUnavailable
 from holter.exporters.csvfile import CSVFile
 from holter.exporters.logfile import LogFile
+from holter.guard import Guard
 from holter.model import Process
 from holter.monitor import Monitor
 from holter.recorder import DISABLED
@@ -21,6 +24,7 @@ from holter.recording import Recording
 from holter.ring import IMPLEMENTATION
 from holter.samplers.host import HostSampler
 from holter.samplers.process import ProcessSampler
+from holter.target import Target
 from holter.version import __version__
 
 _TRIES: Final = 100
@@ -51,8 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     del arguments
     required = [*_recording(), *_samplers(), *_exporters()]
     findings = [*required, _recordings(), *_optional()]
-    width = max(len(finding.subject) for finding in findings)
-    for finding in findings:
+    there = [target for target in _targets() if find_spec(target.component) is not None]
+    names = [*(finding.subject for finding in findings), *(target.__name__ for target in there)]
+    width = max(map(len, names))
+    # What takes seconds, because it imports, comes last and one by one.
+    for finding in itertools.chain(findings, map(_target, there)):
         print(f"{'ok' if finding.is_well else '--'}  {finding.subject:<{width}}  {finding.words}")
         if finding.mend:
             print(f"    {'':<{width}}  to mend it: {finding.mend}")
@@ -124,3 +131,28 @@ def _optional() -> Iterator[Finding]:
         is_there = find_spec(module) is not None
         told = f"{'installed' if is_there else 'not installed'}: {purpose}"
         yield Finding(module, is_there, told, "" if is_there else f"pip install 'holter[{extra}]'")
+
+
+def _targets() -> list[type[Target]]:
+    return [getattr(targets, name) for name in targets.__all__]
+
+
+def _target(target: type[Target]) -> Finding:
+    """Say whether the component that is installed is what `holter.instrument` expects; imports it."""
+    subject, guard = target.__name__, Guard(lambda _: None)
+    # What somebody else's import does is not foreseen.
+    misfits = guard.run(subject, None, lambda: list(target.misfits()))
+    told = f"{target.package} {_version(target.package)}"
+    if misfits is None:
+        misfits = [words.clean(guard.first[subject], 300)]
+    if not misfits:
+        return Finding(subject, is_well=True, words=f"{told} can be instrumented")
+    left = f"{told} is not what it was, and what has changed is not watched: {'; '.join(misfits)}"
+    return Finding(subject, is_well=False, words=left, mend=f"pip install --upgrade holter {target.package}")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"

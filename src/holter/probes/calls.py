@@ -47,6 +47,7 @@ def _timed(
         drive=drive,
         limit=probe.limit,
         slow=probe.slow,
+        outside=probe.outside,
     )
     return functools.update_wrapper(timed, function, updated=())
 

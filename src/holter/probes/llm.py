@@ -29,6 +29,7 @@ _MOST_MODELS: Final = 100
 LONGEST_MODEL: Final = 200
 _WINDOW_NS: Final = 60_000_000_000
 OTHER_MODEL: Final = "_OTHER"
+_NO_INFERENCE: Final = frozenset({"embeddings", "retrieval"})
 _TEXT: Final = {genai.TOKEN_MODALITY: "text"}
 
 Model = str | Callable[[Any], Any] | None
@@ -92,8 +93,9 @@ class LLMCalls:
         targets: Mapping[str, float],
         expected: ExceptionTypes,
         attributes: Attributes = NO_ATTRIBUTES,
+        is_client: bool = False,
     ) -> None:
-        self.attributes = attributes
+        self.attributes, self.is_client = attributes, is_client
         self.scope, self.name, self.model, self.usage = scope, name, model, usage
         self.expected, self.now = expected, scope.now
         self.operation, self.provider = _named("operation", operation), _named("provider", provider)
@@ -122,6 +124,7 @@ class LLMCalls:
             "targets": self.targets,
             "expected": self.expected,
             "attributes": dict(self.attributes),
+            "is_client": self.is_client,
         }
         return _again, (self.name, options)
 
@@ -134,9 +137,9 @@ class LLMCalls:
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
-                self._note(self._failed, begun_ns, error)
+                self.failed(begun_ns, error)
                 raise
-            self._note(self._answered, begun_ns, result)
+            self.answered(begun_ns, result)
             return result
 
         return asked
@@ -150,33 +153,42 @@ class LLMCalls:
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
-                self._note(self._failed, begun_ns, error)
+                self.failed(begun_ns, error)
                 raise
-            self._note(self._answered, begun_ns, result)
+            self.answered(begun_ns, result)
             return result
 
         return asked
 
-    def streamed(self, end: StreamEnd) -> None:
+    def failed(self, begun_ns: int, error: BaseException, model: str | None = None) -> None:
+        """Note that *error* left a request, of *model* if it asked for one."""
+        self._note(self._failed, begun_ns, error, model)
+
+    def answered(self, begun_ns: int, result: object, model: str | None = None) -> None:
+        """Note that a request was answered by *result*."""
+        self._note(self._answered, begun_ns, result, model)
+
+    def streamed(self, end: StreamEnd, model: str | None = None) -> None:
         """Note the end of a stream of tokens."""
-        self._note(self._streamed, end)
+        self._note(self._streamed, end, model)
 
     def _note(self, note: Callable[..., None], *arguments: object) -> None:
         self.scope.guard.run("llm", None, note, *arguments)
 
-    def _failed(self, begun_ns: int, error: BaseException) -> None:
-        self._record(self._series(None), self.now() - begun_ns, error=error)
+    def _failed(self, begun_ns: int, error: BaseException, model: str | None) -> None:
+        self._record(self._series(None, model), self.now() - begun_ns, error=error)
 
-    def _answered(self, begun_ns: int, result: object) -> None:
+    def _answered(self, begun_ns: int, result: object, model: str | None) -> None:
         duration_ns = self.now() - begun_ns
         given, made = self._tokens(result)
-        self._record(self._series(result), duration_ns, tokens=(given, made))
+        self._record(self._series(result, model), duration_ns, tokens=(given, made))
 
-    def _streamed(self, end: StreamEnd) -> None:
+    def _streamed(self, end: StreamEnd, model: str | None) -> None:
         given, made = self._tokens(end.last) if end.items else (None, None)
-        made = end.items if made is None else made
+        # A server sends parts that hold several tokens, or none.
+        made = end.items if made is None and not self.is_client else made
         first_ns = end.first_ns if end.items else None
-        series = self._series(end.last if end.items else None)
+        series = self._series(end.last if end.items else None, model)
         self._record(series, end.produced_ns, first_ns=first_ns, tokens=(given, made), error=end.error)
 
     def _record(
@@ -219,8 +231,8 @@ class LLMCalls:
             for name, value in zip(TARGETS, taken, strict=True)
         )
 
-    def _series(self, result: object) -> _Series:
-        model = self.model
+    def _series(self, result: object, asked: str | None = None) -> _Series:
+        model = asked or self.model
         if callable(model):
             told = None if result is None else self.scope.guard.run("model", None, model, result)
             model = told if isinstance(told, str) and told else None
@@ -238,14 +250,22 @@ class LLMCalls:
         if model:
             named[genai.REQUEST_MODEL] = model
         scope = self.scope
+        duration, first, pace = self._timers()
         return _Series(
-            duration=scope.timer(genai.REQUEST_DURATION, named),
-            first=scope.timer(genai.TIME_TO_FIRST_TOKEN, named),
-            pace=scope.timer(genai.TIME_PER_OUTPUT_TOKEN, named),
+            duration=scope.timer(duration, named),
+            first=scope.timer(first, named),
+            pace=scope.timer(pace, named),
             input=scope.series(genai.INPUT_TOKENS, "{token}", "counter", {**named, **_TEXT}),
             output=scope.series(genai.OUTPUT_TOKENS, "{token}", "counter", {**named, **_TEXT}),
             rate=scope.series(names.LLM_OUTPUT_RATE, "{token}/s", "histogram", named),
         )
+
+    def _timers(self) -> tuple[str, str, str]:
+        if not self.is_client:
+            return genai.REQUEST_DURATION, genai.TIME_TO_FIRST_TOKEN, genai.TIME_PER_OUTPUT_TOKEN
+        is_inference = self.operation not in _NO_INFERENCE
+        duration = genai.CLIENT_DURATION if is_inference else genai.CLIENT_OPERATION_DURATION
+        return duration, genai.CLIENT_TIME_TO_FIRST_CHUNK, names.LLM_TOKEN_TIME
 
     def _tokens(self, result: object) -> tuple[float | None, float | None]:
         """Return the tokens that went in and came out, None where nobody says."""

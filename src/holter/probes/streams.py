@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FunctionType
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from holter import context, names
 from holter._ring import START, Call
 from holter.guard import traceback_of
-from holter.probe import CallProbe, StreamEnd
+from holter.probe import CallProbe, ExchangeWitness, StreamEnd
 from holter.record import UNITS_MAXIMUM, Outcome
 from holter.ring import NATIVE
 
@@ -57,6 +57,7 @@ class _Stopwatch:
     """
 
     __slots__ = (
+        "_asked_ns",
         "_call",
         "_first_ns",
         "_items",
@@ -68,14 +69,16 @@ class _Stopwatch:
         "_series",
         "_units",
         "_waited_ns",
+        "_witness",
     )
 
     def __init__(self, probe: StreamProbe) -> None:
         self._probe = probe
+        self._witness = probe.call.witness
         self._call: Call | None = None
         self._series = probe.items.first
         self._paused_ns = self._resumed_ns = self._produced_ns = self._waited_ns = self._units = 0
-        self._first_ns = self._items = 0
+        self._first_ns = self._items = self._asked_ns = 0
         self._last: Any = None
 
     def resume(self) -> Call:
@@ -93,13 +96,13 @@ class _Stopwatch:
         """Note that *item* is there."""
         scope = self._probe.call.scope
         self._paused_ns = now_ns = scope.now()
-        produced_ns = now_ns - self._resumed_ns
+        produced_ns, self._asked_ns = now_ns - self._resumed_ns + self._asked_ns, 0
         self._produced_ns += produced_ns
         if self._probe.call.units is not None:
             self._units = min(self._units + self._probe.call.units_of(item), UNITS_MAXIMUM)
         scope.ring().write(self._series, now_ns, produced_ns, 0, Outcome.OK)
         self._series = self._probe.items.between
-        witness = self._probe.call.witness
+        witness = self._witness
         if witness is not None:
             self._first_ns = self._first_ns if self._items else produced_ns
             self._items += 1
@@ -112,7 +115,7 @@ class _Stopwatch:
         scope = self._probe.call.scope
         now_ns = scope.now()
         ring = scope.ring()
-        produced_ns = self._produced_ns + now_ns - self._resumed_ns
+        produced_ns = self._produced_ns + now_ns - self._resumed_ns + self._asked_ns
         ring.write(self._probe.producer_time, now_ns, produced_ns, 0, Outcome.OK)
         ring.write(self._probe.consumer_wait, now_ns, self._waited_ns, 0, Outcome.OK)
         if error is None:
@@ -120,8 +123,122 @@ class _Stopwatch:
         else:
             self._probe.call.fail(call, error, self._units)
         last, self._last = self._last, None
-        if self._probe.call.witness is not None:
-            self._probe.call.witness.streamed(StreamEnd(self._first_ns, produced_ns, self._items, last, error))
+        if self._witness is not None:
+            self._witness.streamed(StreamEnd(self._first_ns, produced_ns, self._items, last, error))
+
+
+class Exchange(_Stopwatch):
+    """
+    A question to somebody else, from asking to the end of the answer, which comes at once or as a stream: one call.
+
+    What is asked for is at work from the start, whether or not anybody takes the answer, so that the
+    first item of a stream has taken the time of asking too. *witness* is told how it ends.
+    """
+
+    __slots__ = ("_told",)
+
+    def __init__(self, probe: StreamProbe, witness: ExchangeWitness) -> None:
+        super().__init__(probe)
+        self._witness = self._told = witness
+        self._call = probe.call.begin()
+        self._resumed_ns = self._call[START]
+
+    def ask(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what *call* returns; an error of it ends this."""
+        try:
+            return call(*args, **kwargs)
+        except BaseException as error:
+            self._failed(error)
+            raise
+
+    async def wait(self, running: Awaitable[Any]) -> Any:
+        """Return what *running* returns, likewise."""
+        try:
+            return await running
+        except BaseException as error:
+            self._failed(error)
+            raise
+
+    def _failed(self, error: BaseException) -> None:
+        call: Any = self._call
+        begun_ns = call[START]
+        self._probe.call.fail(call, error)
+        self._told.failed(begun_ns, error)
+
+    def answered(self, result: object) -> None:
+        """Note that *result* is the whole answer."""
+        call: Any = self._call
+        begun_ns, end_ns = call[START], self._probe.call.scope.now()
+        self._probe.call.end(call, end_ns, self._probe.call.units_of(result))
+        self._told.answered(begun_ns, result)
+
+    def _begin_to_wait(self) -> None:
+        self._paused_ns = self._probe.call.scope.now()
+        self._asked_ns = self._paused_ns - self._resumed_ns
+
+    def stream(self, source: Iterator[Any]) -> Iterator[Any]:
+        """Return *source*, whose items are the answer; what is dropped before its first item ends the call as well."""
+        stream = self._stream(source)
+        next(stream)
+        self._begin_to_wait()
+        return stream
+
+    def _stream(self, source: Iterator[Any]) -> Iterator[Any]:
+        # One item nobody sees, because a generator that has not begun is not told when it is dropped.
+        item: list[Any] = [None]
+        while True:
+            try:
+                yield item.pop()
+            except BaseException as error:
+                call = self.resume()
+                close: Callable[[], object] = getattr(source, "close", bool)
+                try:
+                    close()
+                finally:
+                    self.end(call, error)
+                raise
+            call = self.resume()
+            try:
+                item = [next(source)]
+                self.pause(item[0])
+            except StopIteration:
+                self.end(call)
+                return
+            except BaseException as error:
+                self.end(call, error)
+                raise
+
+    async def stream_later(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Return *source* likewise."""
+        stream = self._stream_later(source)
+        await anext(stream)
+        self._begin_to_wait()
+        return stream
+
+    async def _stream_later(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        item: list[Any] = [None]
+        while True:
+            try:
+                yield item.pop()
+            except BaseException as error:
+                call = self.resume()
+                try:
+                    close = getattr(source, "aclose", None)
+                    if close is not None:
+                        await close()
+                finally:
+                    self.end(call, error)
+                raise
+            call = self.resume()
+            try:
+                item = [await anext(source)]
+                self.pause(item[0])
+            except StopAsyncIteration:
+                self.end(call)
+                return
+            except BaseException as error:
+                self.end(call, error)
+                raise
 
 
 def watch_generator(function: Callable[..., Generator[Any, Any, Any]], probe: CallProbe) -> Callable[..., Any]:
