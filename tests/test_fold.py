@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 from contextlib import suppress
@@ -368,3 +369,26 @@ def test_counts_are_those_of_the_cells() -> None:
     counts = {series.name: count for series, count in recording.fold.counts() if count}
     assert {CALL_DURATION: 5} == counts
     assert 5 == recording.snapshot().find(work).interval.count
+
+
+def test_a_destructor_that_records_disturbs_no_reading() -> None:
+    """Python may collect garbage at any allocation, in the midst of a look at all series too."""
+    recording = Recording()
+
+    class Loop:
+        def __init__(self, number: int) -> None:
+            self.number, self.itself = number, self
+
+        def __del__(self) -> None:
+            recording.scope.series(f"app.made.by.{self.number}", "1", "counter")
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for number in range(300):
+            Loop(number)
+            recording.snapshot()
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert 300 == sum(series.name.startswith("app.made.by.") for series in recording.snapshot().series.values())

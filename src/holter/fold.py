@@ -83,7 +83,7 @@ class Fold:
     def _learn_factors(self) -> None:
         table = self.scope.table
         if table.version != self._factors_version:
-            self._factors_version, entries = table.version, list(table.entries.items())
+            self._factors_version, entries = table.version, list(table.entries.copy().items())
             self._factors = np.ones(max(key for key, _ in entries) + 1)
             for key, entry in entries:
                 self._factors[key] = entry.factor
@@ -154,7 +154,7 @@ class Fold:
         table = self.scope.table
         if table.version == self._table_version:
             return
-        self._table_version, entries = table.version, list(table.entries.items())
+        self._table_version, entries = table.version, list(table.entries.copy().items())
         mine = {key: entry.series for key, entry in entries if entry.scope == self.scope.number}
         self._series = MappingProxyType(mine)
         self._roots = np.zeros(max((key for key, _ in entries), default=0) + 1, np.int64)
@@ -252,7 +252,7 @@ def summed_cells(recorder: Recorder, length: int, *, filed: bool = True) -> np.n
     integers, doubles = cells.view(np.int64).reshape(blocks, -1), cells.view(np.float64).reshape(blocks, -1)
     for ring in list(recorder.all):
         number = None if filed else recorder.filed.get(id(ring))
-        for block, (words, _) in list(ring.cells.items()):
+        for block, (words, _) in list(ring.cells.copy().items()):
             if block >= blocks or (number is not None and (number, block) in recorder.filed_cells):
                 continue
             one = np.frombuffer(words, np.int64).copy()
@@ -340,7 +340,7 @@ class Router:
         table = self._recorder.table
         if table.version == self._table_version:
             return
-        self._table_version, entries = table.version, list(table.entries.items())
+        self._table_version, entries = table.version, list(table.entries.copy().items())
         self._scopes = np.zeros(max(key for key, _ in entries) + 1, np.int64)
         for key, entry in entries:
             self._scopes[key] = entry.scope

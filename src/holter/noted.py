@@ -166,7 +166,7 @@ class Notes:
 
     def set_limits(self, limits_ns: dict[int, int]) -> None:
         """Let slow be what takes longer than its root's limit, or than what an exporter says."""
-        for root, gate in list(self.gates.items()):
+        for root, gate in list(self.gates.copy().items()):
             gate.words[LIMIT] = min(self.limit_ns, limits_ns.get(root, NEVER))
 
     def number(self) -> int:

@@ -23,7 +23,7 @@ class Notices:
     def export(self, snapshot: Snapshot, alerts: Iterable[Alert]) -> None:
         """Log what is new."""
         del snapshot
-        for place, what in list(self._guard.first.items()):
+        for place, what in list(self._guard.first.copy().items()):
             if place not in self._guard.told:
                 self._guard.told.add(place)
                 self._logger.warning(

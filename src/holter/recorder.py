@@ -247,7 +247,7 @@ class Recorder:
 
     def _move_in(self) -> None:
         """Let threads whose rings are elsewhere take one in the file, as many as are ready there."""
-        elsewhere = [(ident, ring) for ident, ring in list(self.rings.items()) if id(ring) not in self.filed]
+        elsewhere = [(ident, ring) for ident, ring in list(self.rings.copy().items()) if id(ring) not in self.filed]
         if elsewhere and self.recording is not None:
             self.stock()
             for ident, ring in elsewhere:
@@ -305,7 +305,7 @@ class Recorder:
 
     def _outgrow(self, ring: Ring) -> None:
         """Let the thread of *ring* attach again, and so take a larger one."""
-        for ident, taken in list(self.rings.items()):
+        for ident, taken in list(self.rings.copy().items()):
             if taken is ring:
                 self._fast.add(ident)
                 large = [one for one in list(self._free) if one.capacity == LARGE_CAPACITY]

@@ -34,6 +34,8 @@ class SeriesTable:
     parts, has from the start. Threads that add series at the same moment may exceed a bound by
     one each. Nothing here locks, so that a signal handler may interrupt any line and add a
     series of its own: each step that others see is one operation on a dict.
+    Whoever reads ``entries`` while others add takes a copy first: to make the list of its items makes a
+    tuple for each, at which CPython 3.11 may collect garbage, and so run a destructor that adds one.
     """
 
     def __init__(self, per_metric: int = SERIES_PER_METRIC, per_scope: int = SERIES_PER_SCOPE) -> None:

@@ -155,7 +155,7 @@ class SlowFold:
         table = self._scope.table
         if table.version == self._table_version:
             return
-        self._table_version, entries = table.version, list(table.entries.items())
+        self._table_version, entries = table.version, list(table.entries.copy().items())
         self._is_span = np.zeros(max(key for key, _ in entries) + 1, np.bool_)
         self._is_span[[key for key, entry in entries if entry.series.name == names.SPAN_DURATION]] = True
 

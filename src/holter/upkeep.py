@@ -13,7 +13,7 @@ from holter.values import number
 
 def read_gauges(scope: Scope) -> None:
     """Record the gauges that are read; one that raises, or gives no number, is counted."""
-    for series, read in list(scope.reads.items()):
+    for series, read in list(scope.reads.copy().items()):
         name = scope.table[series].name
         value = scope.guard.run(f"gauge {name}", None, read)
         taken = number(value)
