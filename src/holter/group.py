@@ -219,10 +219,10 @@ class Group:
         return min([now_ns, *(created_ns for created_ns in living if created_ns)])
 
     def _others(self, whole: _Whole) -> list[Member]:
-        found = whole.members.look(whole.departed.counted)
+        found = whole.members.look(whole.departed.counted, but=self._mine)
         now_ns = time.monotonic_ns()
         whole.departed.forget([one.identity for one in found], now_ns)
-        return [one for one in found if one.path != self._mine and self._is_of_now(one, whole.departed)]
+        return [one for one in found if self._is_of_now(one, whole.departed)]
 
     @staticmethod
     def _is_of_now(member: Member, departed: Departed) -> bool:

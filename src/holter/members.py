@@ -163,8 +163,12 @@ class Members:
         self._looks = 0
         self.skipped: dict[str, str] = {}
 
-    def look(self, counted: Container[str] = ()) -> list[Member]:
-        """Read what is new, but not of those that have ended and were *counted*; return those that are members."""
+    def look(self, counted: Container[str] = (), *, but: Path | None = None) -> list[Member]:
+        """
+        Read what is new, and return those that are members, all *but* the one with that recording.
+
+        Of those that have ended and were *counted* nothing is read.
+        """
         here = Whereabouts.mine()
         self._looks += 1
         found = dict(self._recordings())
@@ -174,7 +178,7 @@ class Members:
         skipped: dict[str, str] = {}
         members = []
         for key, (path, changed_ns) in found.items():
-            if key in self._strangers:
+            if key in self._strangers or path == but:
                 continue
             member = self._known.get(key) or Member(path, self._name)
             member.path = path
