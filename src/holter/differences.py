@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from holter.distribution import NO_BUCKETS, Buckets, Histogram
+from holter.distribution import NO_BUCKETS, Buckets, Histogram, edge
 from holter.reading import Reading
 
 
@@ -65,5 +65,10 @@ def _less(now: Buckets, before: Buckets) -> Buckets:
 
 def _range(histogram: Histogram | None) -> tuple[float | None, float | None]:
     """Return between which edges the values of *histogram* lie."""
-    edges = [] if histogram is None else list(histogram.buckets())
-    return (edges[0][0], edges[-1][1]) if edges else (None, None)
+    if histogram is None or not histogram.count:
+        return None, None
+    scale, below, above = histogram.scale, histogram.negative, histogram.positive
+    ends = [-edge(below.last + 1, scale), -edge(below.offset, scale)] if below.size else []
+    ends += [0.0] if histogram.zero_count else []
+    ends += [edge(above.offset, scale), edge(above.last + 1, scale)] if above.size else []
+    return ends[0], ends[-1]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from numbers import Integral, Real
 from typing import Any, Final
 
+from holter.metric import LEVELS
 from holter.model import Reading, Series, Snapshot
 from holter.words import clean
 
@@ -15,7 +16,6 @@ LONGEST_TEXT: Final = 1024
 """How many characters of a foreign text go into a cell or a field."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LEVELS: Final = ("gauge", "updowncounter")
 """Kinds whose values are levels, of which the newest counts: they are not added up."""
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -55,7 +55,7 @@ def statistics(series: Series, interval: Reading, total: Reading, seconds: float
     """
     if series.kind == "histogram":
         return _of_histogram(interval, total, seconds)
-    if series.kind in _LEVELS:
+    if series.kind in LEVELS:
         varied = {"min": interval.minimum, "max": interval.maximum} if interval.minimum != interval.maximum else {}
         return _finite({"last": interval.last, **varied})
     return _finite({"sum": total.sum, "rate": interval.sum / seconds if seconds > 0 else None})
@@ -117,7 +117,7 @@ class News:
         interval = snapshot.interval[series.id]
         if series.kind == "histogram":
             return interval.count > 0
-        has_varied = series.kind in _LEVELS and interval.minimum != interval.maximum
+        has_varied = series.kind in LEVELS and interval.minimum != interval.maximum
         return has_varied or _value(series.id, snapshot) != self._values.get(series.id)
 
 
@@ -126,4 +126,4 @@ def _value(key: int, snapshot: Snapshot) -> float | None:
     series = snapshot.series.get(key)
     if series is None or series.kind == "histogram":
         return None
-    return snapshot.interval[key].last if series.kind in _LEVELS else snapshot.total.get(key, Reading()).sum
+    return snapshot.interval[key].last if series.kind in LEVELS else snapshot.total.get(key, Reading()).sum

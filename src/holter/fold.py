@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from holter import names
 from holter.distribution import Histogram
+from holter.metric import LEVELS
 from holter.model import ErrorPlace, OpenCall, Process, Reading, Series, Snapshot
 from holter.record import CELL, CELL_WORDS, CELLS_PER_BLOCK
 from holter.recorder import RECORDER, Recorder
@@ -124,7 +125,7 @@ class Fold:
             if series is None:
                 continue
             before, recorded = total.get(key, _EMPTY), records.get(key, _EMPTY)
-            if series.kind in ("gauge", "updowncounter"):
+            if series.kind in LEVELS:
                 interval[key], total[key] = self._gauge(key, int(cells["count"][key]), recorded, before)
             else:
                 interval[key], total[key] = self._summed(key, cells[key], recorded, before)

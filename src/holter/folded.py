@@ -192,38 +192,41 @@ class Folded:
         row = self._elsewhere_rows.find(series)
         return None if row is None else self.elsewhere["cell"][row]
 
-    def reading(self, series: int) -> Reading | None:
-        """Return what was folded of *series*, None if it is not among them."""
+    def reading(self, series: int, *, level: bool = False) -> Reading | None:
+        """Return what was folded of *series*, None if it is not among them; of a *level* without a histogram."""
         row = self._rows.find(series)
         if row is None:
             return None
-        entry = self._table[row]
-        extremes = {name: float(entry[name]) for name in ("minimum", "maximum", "first", "last")}
-        known = {name: None if math.isnan(value) else value for name, value in extremes.items()}
+        # All fields at once: one by one they take ten times as long.
+        _, count, total, units, *extremes, first_ns, last_ns, scale, zeros, nonfinite, above, below = self._table[
+            row
+        ].item()
+        low, high, first, last = [None if math.isnan(value) else value for value in extremes]
+        histogram = None if level else self._histogram(row, scale, (zeros, nonfinite), (above, below))
         return Reading(
-            count=int(entry["count"]),
-            sum=float(entry["sum"]),
-            units=int(entry["units"]),
-            histogram=self._histogram(row, entry),
-            first_ns=int(entry["first_ns"]),
-            last_ns=int(entry["last_ns"]),
-            **known,
+            count=count,
+            sum=total,
+            units=units,
+            minimum=low,
+            maximum=high,
+            last=last,
+            histogram=histogram,
+            first=first,
+            first_ns=first_ns,
+            last_ns=last_ns,
         )
 
-    def _histogram(self, row: int, entry: np.void) -> Histogram | None:
-        scale, zeros, nonfinite = (int(entry[name]) for name in ("scale", "zeros", "nonfinite"))
-        if (
-            not COARSEST_SCALE <= scale <= FINEST_SCALE
-            or not 0 <= min(zeros, nonfinite) <= max(zeros, nonfinite) < _MOST
-        ):
+    def _histogram(self, row: int, scale: int, others: tuple[int, int], sizes: tuple[int, int]) -> Histogram | None:
+        """Return the histogram of a row with so many zeros and not finite values, and so many buckets of each sign."""
+        if not COARSEST_SCALE <= scale <= FINEST_SCALE or not 0 <= min(others) <= max(others) < _MOST:
             return None
         end = int(self._ends[row])
-        middle = end - int(entry["negative"])
-        positive = self._buckets(middle - int(entry["positive"]), middle)
+        middle = end - sizes[1]
+        positive = self._buckets(middle - sizes[0], middle)
         negative = self._buckets(middle, end)
         if positive is None or negative is None:
             return None
-        return Histogram(scale, zeros, nonfinite, positive, negative)
+        return Histogram(scale, *others, positive, negative)
 
     def _buckets(self, start: int, end: int) -> Buckets | None:
         """Return the buckets of one sign, None if they are none that a histogram has."""
@@ -231,7 +234,7 @@ class Folded:
             return _NONE
         counts, places = self._counts[start:end], self._indices[start:end].astype(np.int64)
         offset = int(places[0])
-        in_order = (np.diff(places) > 0).all() and int(places[-1]) - offset < WINDOW
+        in_order = (places[1:] > places[:-1]).all() and int(places[-1]) - offset < WINDOW
         if not in_order or counts.min() <= 0 or counts.max() >= _MOST:
             return None
         dense = np.zeros(int(places[-1]) - offset + 1, np.int64)

@@ -16,7 +16,7 @@ from holter.errors import NewerFormatError, RecordingError
 from holter.folded import Folded
 from holter.layout import SUFFIX, TOLD, Section
 from holter.listing import Listing
-from holter.metric import Series
+from holter.metric import LEVELS, Series
 from holter.model import ErrorPlace, Reading
 from holter.recorded import newest_half, read_process, read_recording, read_series, with_state
 from holter.sections import Sections
@@ -120,7 +120,9 @@ class Member:
         if half is not None and fold is not None:
             self._sequence, self.lost = half[0], fold.lost
             for key, mark in fold.marks():
-                reading = fold.reading(key) if key in self.series and self._marks.get(key) != mark else None
+                if key not in self.series or self._marks.get(key) == mark:
+                    continue
+                reading = fold.reading(key, level=self.series[key].kind in LEVELS)
                 if reading is not None:
                     self._marks[key], self.readings[key] = mark, reading
                     self.changed.add(key)

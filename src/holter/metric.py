@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
+LEVELS = ("gauge", "updowncounter")
+"""The kinds whose newest value counts, and not their sum."""
 Across = Literal["last", "sum", "min", "max", "each"]
 """What becomes of a level that several processes of a service have; counters and histograms always add up."""
 

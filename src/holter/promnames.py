@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from holter import genai, names
 from holter.figures import LONGEST_TEXT
-from holter.metric import Attributes, AttributeValue, Kind, Series
+from holter.metric import LEVELS, Attributes, AttributeValue, Kind, Series
 from holter.record import Outcome
 from holter.words import clean
 
@@ -68,7 +68,7 @@ def family(name: str, unit: str, kind: Kind) -> Family:
     """
     base = _word(name)[:_LONGEST_NAME]
     unit_word = _unit_word(name, unit, kind)
-    if kind in ("gauge", "updowncounter") and base.endswith("_info") and unit_word in ("", "ratio"):
+    if kind in LEVELS and base.endswith("_info") and unit_word in ("", "ratio"):
         return Family(base.removesuffix("_info"), "info")
     for suffix in _PLURALS:
         if base.endswith(suffix):
@@ -149,7 +149,7 @@ def _label(key: str) -> str:
 
 def _unit_word(name: str, unit: str, kind: Kind) -> str:
     if unit in ("1", ""):
-        is_level = kind in ("gauge", "updowncounter")
+        is_level = kind in LEVELS
         is_share = is_level and name.startswith(_SHARES) and not name.startswith(names.TRAINING_METRIC_PREFIX)
         return "ratio" if is_share and unit else ""
     amount, slash, per = unit.partition("/")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from holter import names
 from holter.distribution import Histogram
 from holter.folded import Folded
+from holter.metric import LEVELS
 from holter.model import Reading
 from holter.record import CELL, CELLS_PER_BLOCK, GAUGE_CELL
 from holter.series import Entry
@@ -21,7 +22,6 @@ _FOLLOWED_BY: Final = {
     names.STREAM_FIRST_ITEM: names.STREAM_ITEMS,
     names.STREAM_BETWEEN_ITEMS: names.STREAM_ITEMS,
 }
-_LEVELS: Final = ("gauge", "updowncounter")
 _NO_CELL: Final = np.zeros(1, CELL)[0]
 
 
@@ -119,7 +119,7 @@ class Totals(Mapping[int, Reading]):
         if folded is not None and count < folded.count:
             # It follows from others and has no cell, or its cells were cut off.
             return replace(reading, count=folded.count, sum=folded.sum, units=folded.units)
-        if series.kind in _LEVELS:
+        if series.kind in LEVELS:
             return _with_level(replace(reading, count=count), level)
         with np.errstate(all="ignore"):
             total = float(cell["sum"] + other["sum"]) * factor

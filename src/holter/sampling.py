@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from threading import Event
 
-from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
+from holter.metric import LEVELS, NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.model import Sampler
 from holter.names import METRIC, VALUES_NONFINITE, VALUES_REFUSED
 from holter.record import Outcome
@@ -38,7 +38,7 @@ class SampleRecorder:
             scope.increment(VALUES_REFUSED, "{value}", {METRIC: name})
             return
         series = scope.series(name, unit, kind, attributes or NO_ATTRIBUTES, across=across)
-        if kind in ("gauge", "updowncounter"):
+        if kind in LEVELS:
             scope.ring().put(series, scope.now(), taken)
             return
         if not math.isfinite(taken):

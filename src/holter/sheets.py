@@ -152,7 +152,7 @@ def _metrics(metrics: Iterable[Metric]) -> Table:
             (
                 named(metric.name + (f" {{{selected}}}" if selected else "")),
                 words.count(metric.spread.count) if is_histogram else say(metric.value),
-                _rate(metric.rate or 0.0) if metric.kind not in ("gauge", "updowncounter") else "",
+                _rate(metric.rate or 0.0) if metric.kind not in LEVELS else "",
                 *(say(value) if is_histogram else "" for value in spread),
             )
         )

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from holter.differences import since
 from holter.distribution import Histogram
-from holter.metric import Series
+from holter.metric import LEVELS, Series
 from holter.model import Reading
 from holter.names import OVERFLOW, PROCESS_PID
 from holter.series import family_key
@@ -122,7 +122,7 @@ class Union:
             series = self._series.get(place)
             if series is None:
                 continue
-            is_level = series.kind in ("gauge", "updowncounter")
+            is_level = series.kind in LEVELS
             held = [
                 reading
                 for name, keys in self._holders.get(place, {}).items()
@@ -202,7 +202,7 @@ def intervals(
             continue
         if place in own:
             yield place, own[place]
-        elif series.kind in ("gauge", "updowncounter"):
+        elif series.kind in LEVELS:
             if total.last is not None:
                 yield place, one_level(total.last, total.last_ns)
         else:
