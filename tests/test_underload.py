@@ -21,6 +21,11 @@ pytestmark = [needs_prometheus, needs_hey]
 
 SERVICES = {
     "uvicorn": [sys.executable, "-m", "uvicorn", "loadedservice:app", "--port", "{port}", "--log-level", "warning"],
+    # Four workers, each of which makes room for another one once or twice in the run.
+    "gunicorn": [
+        *(sys.executable, "-m", "gunicorn", "-k", "asgi", "-w", "4", "-b", "127.0.0.1:{port}"),
+        *("--max-requests", "100", "--max-requests-jitter", "100", "loadedservice:app"),
+    ],
 }
 # By the labels of each series, in the order of their names: the least and the most that the answer may be.
 Claim: TypeAlias = dict[tuple[str, ...], tuple[float, float]]
@@ -28,7 +33,7 @@ PREDICT, WORDS, TOKENS, TUNE = ("predict",), ("words",), ("tokens",), ("tune",)
 TINY = ("tiny", "tokens")
 
 
-@pytest.fixture(scope="module", params=SERVICES)
+@pytest.fixture(scope="module")
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that runs."""
     with serving_under_load(SERVICES[request.param], tmp_path_factory.mktemp(request.param)) as one:
@@ -202,12 +207,28 @@ CLAIMS: dict[str, Callable[[Run], Claim]] = {
 }
 
 
+# What one process says of itself: what it has set or sampled ends with it, and another one would say other things.
+OF_ONE = {
+    *("Goodput A", "Progress A", "What was logged A", "CPUs in use A", "Memory A", "Threads A", "Open files A"),
+    *("CPU of the host A", "Memory of the host A", "Records a second A", "Records a second B", "Processes A"),
+    *("Running now A", "Oldest call that runs A", "Alerts of holter's own checks A"),
+}
+EVERY = pytest.mark.parametrize("service", SERVICES, indirect=True, scope="module")
+ONE = pytest.mark.parametrize("service", ["uvicorn"], indirect=True, scope="module")
+
+
 def test_each_query_has_its_figure() -> None:
     """A new panel says here what it is compared with."""
     assert set(QUERIES) == set(CLAIMS)
+    assert set(CLAIMS) > OF_ONE
 
 
-@pytest.mark.parametrize("title", QUERIES)
+@pytest.mark.parametrize(
+    ("service", "title"),
+    [(service, title) for service in SERVICES for title in QUERIES if service == "uvicorn" or title not in OF_ONE],
+    indirect=["service"],
+    scope="module",
+)
 def test_a_query_of_the_dashboard_is_right(title: str, run: Run) -> None:
     """Asked over the time of the load, it gives the generator's count, or the figure of the program's own clock."""
     query = QUERIES[title]
@@ -225,6 +246,7 @@ def test_a_query_of_the_dashboard_is_right(title: str, run: Run) -> None:
     }
 
 
+@EVERY
 def test_counters_grow_by_what_the_generator_counted(run: Run) -> None:
     """To the request: by outcome of the call, by status of the request, and nothing was lost or failed on the way."""
     responses = run.load.responses
@@ -242,6 +264,7 @@ def test_counters_grow_by_what_the_generator_counted(run: Run) -> None:
     assert len(run.journal("predict")) == run.load.answered("/predict")
 
 
+@EVERY
 def test_requests_take_no_longer_than_their_clients_waited(run: Run) -> None:
     """The whole of a request is more than the call in it, and less than what the generator's clock says."""
     grown = run.grown('http_server_request_duration_seconds_sum{http_route!="/own"}', "http_route")
@@ -249,6 +272,7 @@ def test_requests_take_no_longer_than_their_clients_waited(run: Run) -> None:
         assert sum(own(run, path[1:], what)) < grown[path,] < run.load.seconds[path]
 
 
+@ONE
 @pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
 def test_holters_own_quantiles_are_within_their_stated_error(q: float, run: Run) -> None:
     """Of clocks around the call, one inside it and one outside."""
@@ -261,6 +285,7 @@ def test_holters_own_quantiles_are_within_their_stated_error(q: float, run: Run)
     assert inner * (1 - error) <= told <= outer * (1 + error)
 
 
+@EVERY
 def test_calls_that_run_are_seen_while_they_run(run: Run, service: Service) -> None:
     """As many as there are, and the oldest as old as it is; afterwards none."""
     queries: dict[str, Any] = {

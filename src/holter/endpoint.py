@@ -92,8 +92,8 @@ def prometheus_app(*, buckets: Wanted = None) -> PrometheusApp:
 
     It is ASGI and WSGI in one: mount it in FastAPI or Starlette (``app.mount("/metrics", ...)``), or in Flask or
     Django by a WSGI dispatcher. It serves the newest snapshot and takes none itself; before the first one it
-    answers 503. Under several worker processes the one that happens to answer tells of itself alone. *buckets*
-    are as in `Prometheus`.
+    answers 503. Of several processes of a service whichever answers speaks for all. *buckets* are as in
+    `Prometheus`.
 
     >>> import holter
     >>> app = holter.prometheus_app()

@@ -55,6 +55,8 @@ _HELP: Final = {
     names.VALUES_NONFINITE: "Values that were NaN or infinite.",
     names.INTERNAL_ERRORS: "What went wrong inside holter, by place.",
     names.COLLECTOR_DURATION: "How long a round of holter's collector took.",
+    names.GROUP_MEMBERS: "Processes of this service that live.",
+    names.GROUP_SKIPPED: "Processes of this service whose recordings have a format that this holter cannot read.",
     names.SERIES_COUNT: "Series that holter keeps.",
     names.EXPORTER_FAILURES: "Exports that failed.",
     names.EXPORTER_DROPPED: "Alerts that an exporter has never shipped.",

@@ -86,11 +86,7 @@ class Totals(Mapping[int, Reading]):
         self._entries, self._cells, self._fold, self._records = entries, cells, fold, records
         seen = cells.series()
         self._sources = _sources(entries)
-        self._keys = {
-            key: None
-            for key in sorted(entries)
-            if key in seen or fold.holds(key) or any(source in seen for source in self._sources.get(key, ()))
-        }
+        self._keys = {key: None for key in sorted(entries) if key in seen or fold.holds(key) or self._followed(key)}
         # The records that are not part of the fold, series by series in their order; found at first use.
         self._later: NDArray[np.intp] | None = None
         self._column: NDArray[np.uint32] = np.zeros(0, np.uint32)
@@ -125,14 +121,18 @@ class Totals(Mapping[int, Reading]):
             total = float(cell["sum"] + other["sum"]) * factor
         return replace(reading, count=count, sum=total, units=int(cell["units"]) + int(other["units"]))
 
-    def _following(self, key: int, folded: Reading) -> Reading:
-        """Return the reading of a counter that follows from others, as the collector would have set it next."""
+    def _followed(self, key: int) -> float:
+        """Return what a counter that follows from others has come to, 0 for any other series."""
         counts = units = 0
-        for source in self._sources[key]:
+        for source in self._sources.get(key, ()):
             found = self._fold.cell(source)
             for cell in (self._cells.of(source)[0], _NO_CELL if found is None else found):
                 counts, units = counts + int(cell["count"]), units + int(cell["units"])
-        value = float(units if self._entries[key].series.name == names.CALL_UNITS else counts)
+        return float(units if self._entries[key].series.name == names.CALL_UNITS else counts)
+
+    def _following(self, key: int, folded: Reading) -> Reading:
+        """Return the reading of a counter that follows from others, as the collector would have set it next."""
+        value = self._followed(key)
         return folded if value <= folded.sum else replace(folded, count=folded.count + 1, sum=value)
 
     def _since(self, key: int) -> Reading:

@@ -9,6 +9,7 @@ from typing import Final
 
 from holter import words
 from holter.digest import Call, Digest, Itself, Metric, Model, Spread, Training
+from holter.metric import LEVELS
 from holter.tables import HEIGHT, NO_BREAK, Notes, Table
 from holter.verdict import short_place
 
