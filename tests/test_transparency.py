@@ -11,6 +11,7 @@ import gc
 import importlib.util
 import inspect
 import multiprocessing
+import os
 import pickle
 import pydoc
 import subprocess
@@ -574,10 +575,12 @@ print(json.dumps([results, counts, units]))
 
 
 @needs("cloudpickle", "cloudpickle")
-@pytest.mark.parametrize("kind", ["native", "python"])
+@pytest.mark.parametrize("kind", ["native", "python", "without C"])
 def test_cloudpickle_carries_it_to_another_process(kind: str, tmp_path: Path) -> None:
-    """Functions, methods and streams of `__main__`, and lambdas, are watched there as they were here."""
-    written = subprocess.run([sys.executable, "-c", MAIN, kind], capture_output=True, timeout=60, check=False)
+    """Functions, methods and streams of `__main__`, and lambdas, are watched there as here, also with C only there."""
+    environment = os.environ | ({"HOLTER_PURE_PYTHON": "1"} if kind == "without C" else {})
+    command = [sys.executable, "-c", MAIN, kind]
+    written = subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
     assert (b"", 0) == (written.stderr, written.returncode), written.stderr.decode()
     (tmp_path / "pickled").write_bytes(written.stdout)
     results, counts, units = succeed(LOAD, tmp_path / "pickled")

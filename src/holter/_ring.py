@@ -2,17 +2,18 @@
 The ring in Python: the specification of what every implementation does.
 
 One thread writes to a ring; a signal handler, a destructor or a callback of that thread may
-interrupt a write and write records of its own. So a sequence is claimed in one step, and after
-the claim there are only loads and stores of single aligned words, without a call in between:
-nothing can run between reading and writing a word, and no count is lost.
+interrupt a write and write records of its own. So between the claim
+of a sequence and its commit there are only loads and stores of single items, without a call in
+between: nothing can run between reading and writing one, and no count is lost. (CPython looks
+for signals and other threads after calls and where loops begin again, never between other steps.)
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from itertools import count
-from typing import Any, Final, TypeAlias
+from struct import calcsize
+from typing import Any, Final, Literal, TypeAlias
 
 from holter.record import (
     CAPACITY_WORD,
@@ -21,6 +22,7 @@ from holter.record import (
     FIRST_RECORD_WORD,
     FIRST_SLOT_WORD,
     HEAD_WORD,
+    RECORD_WORDS,
     SLOT_WORDS,
     SLOTS,
     SPARE_SLOT_WORD,
@@ -31,11 +33,26 @@ from holter.record import (
 # [start_ns (0 once it has ended), series of its leaf, slot, its ring, the call that it interrupts]
 Call: TypeAlias = list[Any]
 Cells: TypeAlias = "tuple[memoryview, memoryview[float]]"
+# The words of all records at the same place in them: commit, time, value, series and units. So the index of a record
+# is all that is reckoned for it; the sums by which words follow each other would cost a tenth of a record.
+Columns: TypeAlias = "tuple[memoryview, memoryview, memoryview[float], memoryview]"
+# words, the columns, the cells of one block as integers and as floats, slots, current, latest, mask: of a ring all that
+# a watched function needs.
+Lane: TypeAlias = (
+    "tuple[memoryview, memoryview, memoryview, memoryview[float], memoryview, memoryview, memoryview[float], "
+    "list[int], list[Call | None], list[int], int]"
+)
 START: Final = 0
 LEAF: Final = 1
 SLOT: Final = 2
 HOME: Final = 3
 OUTER: Final = 4
+
+_WORD_BYTES: Final = 8
+# The formats of words of 8 bytes: a number of more than 30 bits, as times are, is stored as a long in two thirds of the
+# time that a long long takes. On Windows a long is shorter.
+_WORD: Final[Literal["L", "Q"]] = "L" if calcsize("L") == _WORD_BYTES else "Q"
+_COUNT: Final[Literal["l", "q"]] = "l" if calcsize("l") == _WORD_BYTES else "q"
 
 # Taken from the end. Each ring copies the list and shares its numbers: of its own they would be 8 KiB a ring.
 _SLOT_WORDS: Final = [FIRST_SLOT_WORD + index * SLOT_WORDS for index in reversed(range(SLOTS))]
@@ -66,10 +83,11 @@ class Ring:
         "begin",
         "capacity",
         "cells",
-        "claim",
+        "columns",
         "current",
         "enter",
-        "floats",
+        "lanes",
+        "latest",
         "leave",
         "memory",
         "places",
@@ -98,19 +116,24 @@ class Ring:
     def __init__(self, capacity: int, memory: Any = None, allocate: Callable[[int], Any] | None = None) -> None:
         self.memory = anonymous_memory(capacity) if memory is None else memory
         self.capacity, self.allocate = capacity, allocate
-        self.words = memoryview(self.memory).cast("Q")
-        self.floats = memoryview(self.memory).cast("d")
+        self.words = memoryview(self.memory).cast(_WORD)
         self.words[CAPACITY_WORD] = capacity
+        records = self.words[FIRST_RECORD_WORD:]
+        values = memoryview(self.memory).cast("d")[FIRST_RECORD_WORD + 2 :: RECORD_WORDS]
+        self.columns: Columns = (records[::RECORD_WORDS], records[1::RECORD_WORDS], values, records[3::RECORD_WORDS])
         self.cells: dict[int, Cells] = {}
         # Errors by (series, type, place): one writer, and read while it writes.
         self.places: dict[tuple[int, str, str], int] = {}
         self.slots = _SLOT_WORDS.copy()
-        self.claim = count(1).__next__
+        # The sequence that was claimed last, alone in its list. One is claimed on one line, so that nothing comes
+        # between that traces lines; an iterator's next number would be a call, which costs more.
+        self.latest = [0]
         self.serve([None])
 
     def serve(self, current: list[Call | None]) -> None:
         """Write for another thread from now on, whose innermost call stands in *current*."""
         self.current = current
+        self.lanes: dict[int, Lane] = {}
         self.begin, self.enter, self.release = _openers(self)
         self.write, self.put, self.leave = _writer(self), _putter(self), _leaver(self)
 
@@ -119,7 +142,7 @@ class Ring:
         found = self.allocate(series // CELLS_PER_BLOCK) if self.allocate is not None else None
         memory = memoryview(bytearray(CELLS_PER_BLOCK * CELL_WORDS * 8) if found is None else found).cast("B")
         # What interrupted this may have made the same block: the first one stays.
-        return self.cells.setdefault(series // CELLS_PER_BLOCK, (memory.cast("q"), memory.cast("d")))
+        return self.cells.setdefault(series // CELLS_PER_BLOCK, (memory.cast(_COUNT), memory.cast("d")))
 
     def forget(self) -> None:
         """Let no thread write here from now on that has not asked the recorder again: here they always ask."""
@@ -130,13 +153,23 @@ class Ring:
         return len(self.slots) < SLOTS
 
 
+def lane_of(ring: Any, series: int) -> Lane | None:
+    """Return the lane of *ring* for *series*, from then on in its ``lanes`` by the block; None of a ring in C."""
+    if not isinstance(ring, Ring):
+        return None
+    block = series // CELLS_PER_BLOCK
+    integers, sums = ring.cells.get(block) or ring.block(series)
+    made = (ring.words, *ring.columns, integers, sums, ring.slots, ring.current, ring.latest, ring.capacity - 1)
+    return ring.lanes.setdefault(block, made)
+
+
 def _openers(ring: Ring) -> tuple[Callable[..., Call], Callable[..., Call], Callable[[Call], None]]:
     words, cells, current, block = ring.words, ring.cells, ring.current, ring.block
-    take, give = ring.slots.pop, ring.slots.append
+    slots = ring.slots
 
     def begin(series: int, start_ns: int) -> Call:
         try:
-            slot = take()
+            slot = slots.pop()
         except IndexError:
             slot = SPARE_SLOT_WORD
         try:
@@ -151,7 +184,7 @@ def _openers(ring: Ring) -> tuple[Callable[..., Call], Callable[..., Call], Call
     def enter(series: int, start_ns: int) -> Call:
         # The lines of begin again: calling it would cost a tenth of a watched call.
         try:
-            slot = take()
+            slot = slots.pop()
         except IndexError:
             slot = SPARE_SLOT_WORD
         try:
@@ -170,14 +203,15 @@ def _openers(ring: Ring) -> tuple[Callable[..., Call], Callable[..., Call], Call
         call[START] = 0
         words[slot] = 0
         if slot != SPARE_SLOT_WORD:
-            give(slot)
+            slots.append(slot)
 
     return begin, enter, release
 
 
 def _writer(ring: Ring) -> Callable[..., None]:
-    words, floats, cells, block, mask = ring.words, ring.floats, ring.cells, ring.block, ring.capacity - 1
-    claim = ring.claim
+    words, cells, block, mask = ring.words, ring.cells, ring.block, ring.capacity - 1
+    commits, times, values, others = ring.columns
+    latest = ring.latest
 
     def write(  # noqa: PLR0917 - by position, which is what costs least
         series: int, time_ns: int, value: float, units: int, outcome: int, call_id: int = 0
@@ -187,25 +221,26 @@ def _writer(ring: Ring) -> Callable[..., None]:
         except KeyError:
             integers, sums = block(series)
         cell = (series & 63) << 2
-        n = claim()
+        latest[0] = n = latest[0] + 1
         integers[cell] += 1
         sums[cell + 1] += value
         integers[cell + 2] += units
-        at = FIRST_RECORD_WORD + (((n - 1) & mask) << 2)
-        words[at] = n << 8 | 1
-        words[at + 1] = time_ns
-        floats[at + 2] = value
-        words[at + 3] = (units | call_id) << 32 | series
-        words[at] = n << 8 | outcome << 2 | 2
-        if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
+        at = n - 1 & mask
+        commits[at] = busy = n * 256 + 1
+        times[at] = time_ns
+        values[at] = value
+        others[at] = (units | call_id) << 32 | series
+        commits[at] = busy + 1 + outcome * 4  # committed
+        if latest[0] == n:  # what has interrupted this came later, and is there already
             words[HEAD_WORD] = n
 
     return write
 
 
 def _putter(ring: Ring) -> Callable[[int, int, float], None]:
-    words, floats, cells, block, mask = ring.words, ring.floats, ring.cells, ring.block, ring.capacity - 1
-    claim = ring.claim
+    words, cells, block, mask = ring.words, ring.cells, ring.block, ring.capacity - 1
+    commits, times, values, others = ring.columns
+    latest = ring.latest
 
     def put(series: int, time_ns: int, value: float) -> None:
         try:
@@ -213,7 +248,7 @@ def _putter(ring: Ring) -> Callable[[int, int, float], None]:
         except KeyError:
             integers, doubles = block(series)
         cell = (series & 63) << 2
-        n = claim()
+        latest[0] = n = latest[0] + 1
         # Written so that a first value that is not a number is replaced, and a later one does not replace.
         if not integers[cell]:
             doubles[cell + 2] = doubles[cell + 3] = value
@@ -224,21 +259,22 @@ def _putter(ring: Ring) -> Callable[[int, int, float], None]:
                 doubles[cell + 3] = value
         integers[cell] += 1
         doubles[cell + 1] = value
-        at = FIRST_RECORD_WORD + (((n - 1) & mask) << 2)
-        words[at] = n << 8 | 1
-        words[at + 1] = time_ns
-        floats[at + 2] = value
-        words[at + 3] = series
-        words[at] = n << 8 | 2
-        if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
+        at = n - 1 & mask
+        commits[at] = busy = n * 256 + 1
+        times[at] = time_ns
+        values[at] = value
+        others[at] = series
+        commits[at] = busy + 1  # committed
+        if latest[0] == n:  # what has interrupted this came later, and is there already
             words[HEAD_WORD] = n
 
     return put
 
 
 def _leaver(ring: Ring) -> Callable[[Call, int, int], None]:
-    words, floats, cells, block, mask = ring.words, ring.floats, ring.cells, ring.block, ring.capacity - 1
-    claim, current, give = ring.claim, ring.current, ring.slots.append
+    words, cells, block, mask = ring.words, ring.cells, ring.block, ring.capacity - 1
+    commits, times, values, others = ring.columns
+    latest, current, slots = ring.latest, ring.current, ring.slots
 
     def leave(call: Call, end_ns: int, units: int) -> None:
         start_ns, series, slot, _, outer = call
@@ -249,24 +285,24 @@ def _leaver(ring: Ring) -> Callable[[Call, int, int], None]:
             integers, sums = block(series)
         duration = end_ns - start_ns
         cell = (series & 63) << 2
-        n = claim()
+        latest[0] = n = latest[0] + 1
         integers[cell] += 1
         sums[cell + 1] += duration
         if units:
             integers[cell + 2] += units
             series |= units << 32
-        at = FIRST_RECORD_WORD + (((n - 1) & mask) << 2)
-        words[at] = busy = n << 8 | 1
-        words[at + 1] = end_ns
-        floats[at + 2] = duration
-        words[at + 3] = series
-        words[at] = busy + 1  # committed
-        if words[HEAD_WORD] < n:  # what has interrupted this came later, and is there already
+        at = n - 1 & mask
+        commits[at] = busy = n * 256 + 1
+        times[at] = end_ns
+        values[at] = duration
+        others[at] = series
+        commits[at] = busy + 1  # committed
+        if latest[0] == n:  # what has interrupted this came later, and is there already
             words[HEAD_WORD] = n
         words[slot] = 0
         call[0] = 0
         current[0] = outer
         if slot != SPARE_SLOT_WORD:
-            give(slot)
+            slots.append(slot)
 
     return leave

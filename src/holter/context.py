@@ -20,7 +20,9 @@ def innermost(ring: Ring) -> Call | None:
     Of a call on the thread and one of the task the later is the inner one, whichever way they
     are nested. A call that has ended (its context may live on in a task) is none.
     """
-    on_thread, in_context = ring.current[0], open_in_context()
+    on_thread = ring.current[0]
+    # Mostly there is none at all, and then nothing to call.
+    in_context = None if CONTEXT.get() is None else open_in_context()
     if in_context is None:
         return on_thread if on_thread is not None and on_thread[START] else None
     if on_thread is None or in_context[START] > on_thread[START]:

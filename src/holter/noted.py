@@ -63,15 +63,21 @@ class Gate:
     Which calls of one function are noted.
 
     ``words`` are the duration in ns beyond which a call is slow, and how many went through in this
-    interval; C reads the first one at the end of each call.
+    interval; C reads the first one at the end of each call. In Python a watched function reads the same number
+    from ``limit``, alone in its list, in a tenth of the time.
     """
 
-    __slots__ = ("_notes", "kept", "root", "words")
+    __slots__ = ("_notes", "kept", "limit", "root", "words")
 
     def __init__(self, notes: Notes, root: int) -> None:
         self.words = memoryview(bytearray(16)).cast("q")
-        self.words[LIMIT] = notes.limit_ns
+        self.limit = [NEVER]
+        self.bound(notes.limit_ns)
         self.root, self.kept, self._notes = root, 0, notes
+
+    def bound(self, limit_ns: int) -> None:
+        """Call slow what takes longer than *limit_ns* from now on."""
+        self.words[LIMIT] = self.limit[0] = limit_ns
 
     def note(self, ring: Ring, call: Call, series: int, end_ns: int) -> None:
         """Note *call*, counted in *series*, unless there were many, or it is in no trace that anybody keeps."""
@@ -167,7 +173,7 @@ class Notes:
     def set_limits(self, limits_ns: dict[int, int]) -> None:
         """Let slow be what takes longer than its root's limit, or than what an exporter says."""
         for root, gate in list(self.gates.copy().items()):
-            gate.words[LIMIT] = min(self.limit_ns, limits_ns.get(root, NEVER))
+            gate.bound(min(self.limit_ns, limits_ns.get(root, NEVER)))
 
     def number(self) -> int:
         """Return the number of one more that is told."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import reduce
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from holter._ring import HOME, LEAF, START, Call
 from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
@@ -14,11 +14,26 @@ from holter.forkword import IS_OURS
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
 from holter.noted import LIMIT
-from holter.record import Outcome
+from holter.record import CELL_WORDS, CELLS_PER_BLOCK, Outcome
+from holter.recorder import current_ident
+from holter.ring import Ring
 from holter.scope import Scope
 from holter.values import work_units
 
 Units = int | Callable[[Any], Any] | None
+Hot: TypeAlias = tuple[
+    Callable[[], int],
+    dict[int, Ring],
+    memoryview,
+    Callable[[], int],
+    int,
+    int,
+    int,
+    int,
+    int,
+    Callable[[object], int] | None,
+    list[int],
+]
 
 
 class StreamEnd(NamedTuple):
@@ -90,6 +105,21 @@ class CallProbe:
         self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
         # 0 in a child that was forked unknown to Python: whoever sees that attaches before it writes.
         self.is_ours = IS_OURS
+        # The same where the ring is in Python too, in one piece, with the block and the place of the cell.
+        block, cell = divmod(self.root, CELLS_PER_BLOCK)
+        self.hot: Hot = (
+            scope.now,
+            scope.recorder.rings,
+            IS_OURS,
+            current_ident,
+            self.root,
+            block,
+            cell * CELL_WORDS,
+            self.constant_units,
+            self.constant_units << 32 | self.root,
+            self.units_of if callable(units) else None,
+            self.gate.limit,
+        )
 
     def units_of(self, result: object) -> int:
         """Return the size of the work that *result* stands for, 0 where it cannot be told."""

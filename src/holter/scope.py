@@ -46,6 +46,8 @@ class Scope:
     def __init__(self, clock: Clock = SYSTEM, recorder: Recorder = RECORDER) -> None:
         self.number = next(_numbers)
         self.clock, self.recorder, self.table = clock, recorder, recorder.table
+        self.ring: Callable[[], Ring] = recorder.lookup
+        """Returns the ring of the calling thread."""
         self.now = clock.monotonic_ns
         self.own_clock = None if self.now is SYSTEM.monotonic_ns else self.now
         """The clock where it is not the system's, which C reads by itself."""
@@ -57,10 +59,6 @@ class Scope:
         self.guard = Guard(self._count_error)
         self.notes = Notes(self.table.root, self.guard)
         """The calls that were slow or failed, where somebody wants them."""
-
-    def ring(self) -> Ring:
-        """Return the ring of the calling thread."""
-        return self.recorder.lookup()
 
     def series(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -303,3 +305,29 @@ class RingContract:
         records, lost = RingReader(ring.memory).read()
         assert (list(range(1, 3 * total + 1)), 0) == (sequences(records), lost)
         assert ([None], False) == (ring.current, ring.live)
+
+    def test_what_traces_lines_may_record(self) -> None:
+        """Between any two lines of a ring in Python there may be another record: no sequence is lost or doubled."""
+        ring, traced, count = self.make(1024), 0, 5
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal traced
+            if event == "line" and frame.f_globals["__name__"] == "holter._ring":
+                traced += 1
+                ring.write(4, traced, 1.0, 1, Outcome.OK)
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            for number in range(count):
+                ring.write(1, number, 1.0, 1, Outcome.OK)
+                ring.put(2, number, 0.0)
+                ring.leave(ring.enter(3, 100), 101, 1)
+        finally:
+            sys.settrace(before)
+        records, lost = RingReader(ring.memory).read()
+        assert (list(range(1, 3 * count + traced + 1)), 0) == (sequences(records), lost)
+        assert [count, count, count, traced] == [
+            0 if series == 4 and not traced else cell(ring, series)[0] for series in (1, 2, 3, 4)
+        ]

@@ -7,12 +7,14 @@ import contextlib
 import contextvars
 import gc
 import inspect
+import itertools
 import sys
 import threading
 import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,7 +24,10 @@ from contracts.watched import Time, forget_places, in_flight, outcomes, values
 from holter import names
 from holter.clock import Clock
 from holter.monitor import Monitor
+from holter.record import SLOTS, THREAD_WORD
+from holter.recorder import RECORDER
 from holter.ring import NATIVE
+from interruptions import interrupted_by, needs_timer
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 ERRORS: list[BaseException] = [
@@ -332,6 +337,111 @@ def test_a_recursion_without_end_fails_as_it_would_and_is_counted(monitor: Monit
     # Python 3.11 may have room for a call's beginning and none for its end.
     assert in_flight(snapshot) <= (8 if sys.version_info < (3, 12) else 0)
     assert outcomes(snapshot)["error"] > 1_000
+
+
+def test_calls_nested_deeper_than_there_are_slots_are_counted(monitor: Monitor, time: Time) -> None:
+    """What is not listed for want of a slot is counted like the rest, and all slots are free again."""
+
+    @monitor.watch(name="nested")
+    def nested(n: int) -> int:
+        return nested(n - 1) + 1 if n else len(monitor.snapshot().open_calls)
+
+    # The calls that are open then, of which 256 are listed.
+    assert SLOTS + 49 + SLOTS == nested(SLOTS + 49)
+    time.spend(1)
+    snapshot = monitor.snapshot()
+    assert {"ok": SLOTS + 50} == outcomes(snapshot)
+    assert (0, ()) == (in_flight(snapshot), snapshot.open_calls)
+    assert SLOTS - 1 + SLOTS == nested(SLOTS - 1)
+
+
+def test_a_thread_that_continues_a_ring_knows_its_own_calls(monitor: Monitor) -> None:
+    """What the thread before it was in is nothing to the next one that writes to the same ring."""
+
+    @monitor.watch(name="call")
+    def call(number: int) -> None:
+        monitor.tag(number=number)
+        (ring,) = (ring for ring in RECORDER.all if ring.words[THREAD_WORD] == threading.get_native_id())
+        rings.append(id(ring))
+
+    rings: list[int] = []
+    for number in range(3):
+        thread = threading.Thread(target=call, args=(number,))
+        thread.start()
+        thread.join()
+    assert 1 == len(set(rings))
+    snapshot = monitor.snapshot()
+    for number in range(3):
+        assert 1 == values(snapshot, names.CALL_DURATION, number=number)[0]
+    assert 0 == in_flight(snapshot)
+
+
+@needs_timer
+def test_calls_that_are_interrupted_by_calls_are_counted_exactly() -> None:
+    """A signal handler that calls what it interrupts, every fifty microseconds: count, units and time are exact."""
+    monitor, handled = Monitor("test", samplers=[], clock=Clock(monotonic_ns=itertools.count(1).__next__)), 0
+
+    @monitor.watch(name="call", units=2)
+    def call() -> None:
+        pass
+
+    @monitor.watch(name="sized", units=len)
+    def sized(batch: str) -> str:
+        return batch
+
+    def handle() -> None:
+        nonlocal handled
+        handled += 1
+        call()
+        sized("abc")
+
+    count = 5_000
+    with interrupted_by(handle):
+        for _ in range(count):
+            call()
+            sized(batch="abc")
+    snapshot = monitor.snapshot()
+    assert handled > 10
+    for name, size in (("call", 2), ("sized", 3)):
+        found = snapshot.find(names.CALL_DURATION, {names.CALL_NAME: name})
+        assert found is not None
+        assert (count + handled, size * (count + handled)) == (found.total.count, found.total.units)
+    assert (0, ()) == (in_flight(snapshot), snapshot.open_calls)
+
+
+def test_what_traces_lines_may_call_what_it_traces(monitor: Monitor, time: Time) -> None:
+    """Between any two lines of a watched call there may be another one: each is counted, with its own duration."""
+    traced = 0
+
+    @monitor.watch(name="call")
+    def call(seconds: float) -> None:
+        time.spend(seconds)
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal traced
+        if event == "line" and "holter" in frame.f_code.co_filename:
+            traced += 1
+            call(0.0)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for _ in range(5):
+            call(1.0)
+    finally:
+        sys.settrace(before)
+    snapshot = monitor.snapshot()
+    assert {"ok": 5 + traced} == outcomes(snapshot)
+    if NATIVE is None:
+        assert traced > 100
+        assert (5 + traced, 5.0) == values(snapshot, names.CALL_DURATION)[:2]
+        found = snapshot.find(names.CALL_DURATION)
+        # As many records as calls.
+        assert found is not None
+        assert found.total.histogram is not None
+        assert 5 + traced == found.total.histogram.count
+    assert (0, ()) == (in_flight(snapshot), snapshot.open_calls)
 
 
 def test_a_traceback_shows_the_whole_way(monitor: Monitor) -> None:

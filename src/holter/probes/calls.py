@@ -15,10 +15,11 @@ from types import FunctionType
 from typing import Any, TypeAlias, TypeVar
 
 from holter import context
-from holter._ring import OUTER, START, Call
+from holter._ring import LEAF, OUTER, START, Call, lane_of
 from holter.compiled import compiling, leaves_unwatched
 from holter.noted import LIMIT
 from holter.probe import CallProbe
+from holter.record import HEAD_WORD, SPARE_SLOT_WORD
 from holter.recorder import current_ident
 from holter.ring import NATIVE, Ring
 
@@ -54,44 +55,14 @@ def _timed(
 
 def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
     """Return *function* with each call recorded, as a function of Python's own."""
-    watched = _sized_in_python(function, probe) if callable(probe.units) else _plain_in_python(function, probe)
-    return functools.wraps(function, updated=())(watched)
+    watch = _inline if NATIVE is None else _through_ring
+    return functools.wraps(function, updated=())(watch(function, probe))
 
 
-def _plain_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
+def _through_ring(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
     name, is_compiled = probe.name, compiling()
 
     def watched(*args: Any, **kwargs: Any) -> T:
-        if is_compiled():
-            leaves_unwatched(name)
-            return function(*args, **kwargs)
-        ring: Ring = probe.rings(probe.is_ours[0] and current_ident()) or probe.attach()
-        call = ring.enter(probe.root, probe.now())
-        try:
-            result = function(*args, **kwargs)
-            if not probe.is_ours[0]:
-                probe.attach()
-            end_ns = probe.now()
-            if end_ns - call[START] > probe.limit[LIMIT]:
-                probe.slow(call, end_ns)
-            ring.leave(call, end_ns, probe.constant_units)
-        except BaseException as error:
-            ring.current[0] = call[OUTER]
-            try:
-                probe.fail(call, error)
-            except RecursionError:
-                # The stack is full, and has room for what it had room for at the start.
-                ring.leave(call, probe.now(), 0)
-            raise
-        return result
-
-    return watched
-
-
-def _sized_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
-    name, is_compiled = probe.name, compiling()
-
-    def watched_with_units(*args: Any, **kwargs: Any) -> T:
         if is_compiled():
             leaves_unwatched(name)
             return function(*args, **kwargs)
@@ -116,7 +87,88 @@ def _sized_in_python(function: Callable[..., T], probe: CallProbe) -> Callable[.
             raise
         return result
 
-    return watched_with_units
+    return watched
+
+
+def _inline(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:  # noqa: C901, PLR0915 - stands for a call
+    """
+    Return the same where the ring is in Python: with the lines of its ``enter`` and ``leave`` once more.
+
+    A call of each, and what they look up, would take a third of what a watched function costs.
+    """
+    name, is_compiled = probe.name, compiling()
+    may_compile = is_compiled is not bool
+
+    def watched(*args: Any, **kwargs: Any) -> T:  # noqa: C901, PLR0912, PLR0915 - as above
+        if may_compile and is_compiled():
+            leaves_unwatched(name)
+            return function(*args, **kwargs)
+        now, rings, is_ours, ident, root, block, count_at, units, tail, units_of, limit = probe.hot
+        try:
+            ring: Any = rings[is_ours[0] and ident()]
+            lane = ring.lanes[block]
+        except (KeyError, AttributeError):
+            ring = probe.attach()
+            lane = lane_of(ring, root)
+        if lane is None:
+            # Pickled by value where the ring was in Python, and loaded where it is in C.
+            return _through_ring(function, probe)(*args, **kwargs)
+        words, commits, times, values, others, integers, sums, slots, current, latest, mask = lane
+        start_ns = now()
+        try:
+            slot = slots.pop()
+        except IndexError:
+            slot = SPARE_SLOT_WORD
+        integers[count_at + 3] += 1
+        words[slot + 1] = root
+        words[slot] = start_ns
+        outer = current[0]
+        current[0] = call = [start_ns, root, slot, ring, outer]
+        try:
+            # Without names, a dict less is made.
+            result = function(*args, **kwargs) if kwargs else function(*args)
+            end_ns = now()
+            if units_of is not None:
+                units = units_of(result)
+                tail = units << 32 | root
+            if not is_ours[0]:
+                probe.attach()
+            taken_ns = end_ns - start_ns
+            if taken_ns > limit[0]:
+                probe.slow(call, end_ns)
+            if call[LEAF] is not root:  # but another one, by a tag
+                ring.leave(call, end_ns, units)
+            else:
+                duration = 0.0 + taken_ns
+                latest[0] = n = latest[0] + 1
+                integers[count_at] += 1
+                sums[count_at + 1] += duration
+                if units:
+                    integers[count_at + 2] += units
+                at = n - 1 & mask
+                commits[at] = busy = n * 256 + 1
+                times[at] = end_ns
+                values[at] = duration
+                others[at] = tail
+                commits[at] = busy + 1  # committed
+                if latest[0] == n:  # what has interrupted this came later, and is there already
+                    words[HEAD_WORD] = n
+                words[slot] = 0
+                call[START] = 0
+                current[0] = outer
+                if slot != SPARE_SLOT_WORD:
+                    slots.append(slot)
+        except BaseException as error:
+            current[0] = outer
+            try:
+                probe.fail(call, error)
+            except RecursionError:
+                # The stack is full, and has room for what it had room for at the start.
+                ring.leave(call, now(), 0)
+            raise
+        return result
+
+    return watched
 
 
 def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> Callable[..., Awaitable[T]]:
@@ -174,16 +226,20 @@ def _coroutine_ends(probe: CallProbe) -> _Ends:
         ends = _coroutine_probe(probe)
         return ends.begin, ends.end, ends.fail
 
+    tells_units = callable(probe.units)
+
     def begin() -> Call:
         call = probe.begin()
-        call[OUTER] = context.open_in_context()
+        if context.CONTEXT.get() is not None:
+            call[OUTER] = context.open_in_context()
         context.CONTEXT.set(call)
         return call
 
     def end(call: Call, result: object) -> None:
         end_ns = probe.now()
-        probe.end(call, end_ns, probe.units_of(result))
-        context.shorten(call)
+        probe.end(call, end_ns, probe.units_of(result) if tells_units else probe.constant_units)
+        if call[OUTER] is not None:
+            context.shorten(call)
 
     def fail(call: Call, error: BaseException) -> None:
         probe.fail(call, error)
