@@ -182,6 +182,19 @@ def test_one_alone_is_seen_as_it_is(team: Any) -> None:
     assert only.group.view(only.snapshot) is only.snapshot
 
 
+def test_what_was_seen_alone_is_in_the_view_of_several(team: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process did while it was alone is not forgotten where it had been seen with another one before."""
+    monkeypatch.setattr(group, "FRESH_NS", 0)
+    first, second = team(), team()
+    first.group.view(first.snapshot)
+    second.end(clean=True)
+    first.work(1)
+    first.turn()
+    assert 1 == calls(first.group.view(first.snapshot))
+    team()
+    assert 1 == calls(first.group.view(first.snapshot))
+
+
 def test_services_and_groups_stay_apart(team: Any) -> None:
     """In one folder, for one user, by the name of the service and the word that sets apart."""
     workers = [team(name) for name in (NAME, GroupName("sentiment", "canary"), GroupName("sentiment-2", ""))]

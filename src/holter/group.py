@@ -272,6 +272,9 @@ class Group:
         pids = {name: part.process.pid for name, part in parts.items() if isinstance(part, Member) and part.process}
         everybody = {**parts, f"{_DEPARTED} {departed.began_ns}": gone} if departed.readings else parts
         changed = union.update(everybody, {_OWN: own.process.pid, **pids}, _OWN)
+        for part in parts.values():
+            if isinstance(part, Member):
+                part.changed = set()
         mine = {
             place: reading
             for key, reading in own.interval.items()

@@ -48,7 +48,7 @@ class Member:
     One process of a group: what its recording says of the series that it shares.
 
     ``readings`` are cumulative, as of the last interval that the process has written down; ``changed`` are the
-    series whose readings the last look has changed; ``ended_ns`` is the last heartbeat, on the monotonic clock.
+    series whose readings have changed since somebody has emptied it; ``ended_ns`` is the last heartbeat (monotonic).
     """
 
     def __init__(self, path: Path, name: GroupName) -> None:
@@ -109,7 +109,6 @@ class Member:
         return False
 
     def _read(self, sections: Sections) -> None:
-        self.changed = set()
         half = newest_half(sections, Section.FOLD, sections.size)
         fold = None if half is None or half[0] == self._sequence else Folded.decode(half[1])
         # The series after what was folded of them, which they cannot be missing then.
