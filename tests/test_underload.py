@@ -33,19 +33,6 @@ PREDICT, WORDS, TOKENS, TUNE = ("predict",), ("words",), ("tokens",), ("tune",)
 TINY = ("tiny", "tokens")
 
 
-@pytest.fixture(scope="module")
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that runs."""
-    with serving_under_load(SERVICES[request.param], tmp_path_factory.mktemp(request.param)) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def run(service: Service) -> Run:
-    """One that has been under load."""
-    return service.run()
-
-
 def exactly(value: float) -> tuple[float, float]:
     return value * (1 - 1e-9), value * (1 + 1e-9)
 
@@ -213,8 +200,6 @@ OF_ONE = {
     *("CPU of the host A", "Memory of the host A", "Records a second A", "Records a second B", "Processes A"),
     *("Running now A", "Oldest call that runs A", "Alerts of holter's own checks A"),
 }
-EVERY = pytest.mark.parametrize("service", SERVICES, indirect=True, scope="module")
-ONE = pytest.mark.parametrize("service", ["uvicorn"], indirect=True, scope="module")
 
 
 def test_each_query_has_its_figure() -> None:
@@ -223,14 +208,8 @@ def test_each_query_has_its_figure() -> None:
     assert set(CLAIMS) > OF_ONE
 
 
-@pytest.mark.parametrize(
-    ("service", "title"),
-    [(service, title) for service in SERVICES for title in QUERIES if service == "uvicorn" or title not in OF_ONE],
-    indirect=["service"],
-    scope="module",
-)
-def test_a_query_of_the_dashboard_is_right(title: str, run: Run) -> None:
-    """Asked over the time of the load, it gives the generator's count, or the figure of the program's own clock."""
+def check(title: str, run: Run) -> None:
+    """Compare the answer to a query, asked over the time of the load, with what is claimed of it."""
     query = QUERIES[title]
     for name in ("$job", "$instance", "$call"):
         query = query.replace(name, ".*")
@@ -246,57 +225,91 @@ def test_a_query_of_the_dashboard_is_right(title: str, run: Run) -> None:
     }
 
 
-@EVERY
-def test_counters_grow_by_what_the_generator_counted(run: Run) -> None:
-    """To the request: by outcome of the call, by status of the request, and nothing was lost or failed on the way."""
-    responses = run.load.responses
-    assert {200, 422, 500} == {status for path, status in responses if path == "/predict"}
-    outcomes = {"ok": 200, "expected": 422, "error": 500}
-    expected = {("predict", outcome): responses["/predict", status] for outcome, status in outcomes.items()}
-    expected |= {("words", "ok"): responses["/words", 200], ("tokens", "ok"): responses["/tokens", 200]}
-    assert expected == run.grown("holter_call_duration_seconds_count", "holter_call_name", "holter_call_outcome")
-    assert {(path, str(status)): count for (path, status), count in responses.items()} == run.grown(
-        'http_server_request_duration_seconds_count{http_route!="/own"}', "http_route", "http_response_status_code"
-    )
-    assert {("tokenize",): responses["/predict", 200] + responses["/predict", 500]} == run.grown(
-        "holter_span_duration_seconds_count", "holter_span_name"
-    )
-    assert len(run.journal("predict")) == run.load.answered("/predict")
+@pytest.fixture(scope="class")
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that runs."""
+    server = request.cls.server
+    with serving_under_load(SERVICES[server], tmp_path_factory.mktemp(server)) as one:
+        yield one
 
 
-@EVERY
-def test_requests_take_no_longer_than_their_clients_waited(run: Run) -> None:
-    """The whole of a request is more than the call in it, and less than what the generator's clock says."""
-    grown = run.grown('http_server_request_duration_seconds_sum{http_route!="/own"}', "http_route")
-    for path, what in (("/predict", "outer"), ("/words", "whole"), ("/tokens", "whole")):
-        assert sum(own(run, path[1:], what)) < grown[path,] < run.load.seconds[path]
+@pytest.fixture(scope="class")
+def run(service: Service) -> Run:
+    """One that has been under load."""
+    return service.run()
 
 
-@ONE
-@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
-def test_holters_own_quantiles_are_within_their_stated_error(q: float, run: Run) -> None:
-    """Of clocks around the call, one inside it and one outside."""
-    inner, outer = (
-        float(np.quantile([one[which] for one in run.journal("predict", warm_up=True)], q, method="inverted_cdf"))
-        for which in ("inner", "outer")
-    )
-    told, error = run.after["quantiles"][str(q)], run.after["error"]
-    assert error < 0.02
-    assert inner * (1 - error) <= told <= outer * (1 + error)
+class Loaded:
+    """What holds of a service under load, however many processes it has."""
+
+    server = ""
+
+    def test_counters_grow_by_what_the_generator_counted(self, run: Run) -> None:
+        """To the request: by outcome of the call and by status; nothing was lost or failed on the way."""
+        responses = run.load.responses
+        assert {200, 422, 500} == {status for path, status in responses if path == "/predict"}
+        outcomes = {"ok": 200, "expected": 422, "error": 500}
+        expected = {("predict", outcome): responses["/predict", status] for outcome, status in outcomes.items()}
+        expected |= {("words", "ok"): responses["/words", 200], ("tokens", "ok"): responses["/tokens", 200]}
+        assert expected == run.grown("holter_call_duration_seconds_count", "holter_call_name", "holter_call_outcome")
+        assert {(path, str(status)): count for (path, status), count in responses.items()} == run.grown(
+            'http_server_request_duration_seconds_count{http_route!="/own"}', "http_route", "http_response_status_code"
+        )
+        assert {("tokenize",): responses["/predict", 200] + responses["/predict", 500]} == run.grown(
+            "holter_span_duration_seconds_count", "holter_span_name"
+        )
+        assert len(run.journal("predict")) == run.load.answered("/predict")
+
+    def test_requests_take_no_longer_than_their_clients_waited(self, run: Run) -> None:
+        """The whole of a request is more than the call in it, and less than what the generator's clock says."""
+        grown = run.grown('http_server_request_duration_seconds_sum{http_route!="/own"}', "http_route")
+        for path, what in (("/predict", "outer"), ("/words", "whole"), ("/tokens", "whole")):
+            assert sum(own(run, path[1:], what)) < grown[path,] < run.load.seconds[path]
+
+    def test_calls_that_run_are_seen_while_they_run(self, run: Run, service: Service) -> None:
+        """As many as there are, and the oldest as old as it is; afterwards none."""
+        queries: dict[str, Any] = {
+            title: QUERIES[f"{title} A"].replace("$job", ".*").replace("$instance", ".*").replace("$call", "hold")
+            for title in ("Running now", "Oldest call that runs")
+        }
+        with service.held(3) as since:
+            service.rest()
+            assert 3.0 == service.server.value(queries["Running now"])
+            age = service.server.value(queries["Oldest call that runs"])
+            assert age is not None
+            assert service.server.value("max(timestamp(holter_info))") - since - 0.7 < age < 60
+        service.server.sees(queries["Running now"], 0.0)
+        assert 0.0 == service.server.value(queries["Oldest call that runs"])
 
 
-@EVERY
-def test_calls_that_run_are_seen_while_they_run(run: Run, service: Service) -> None:
-    """As many as there are, and the oldest as old as it is; afterwards none."""
-    queries: dict[str, Any] = {
-        title: QUERIES[f"{title} A"].replace("$job", ".*").replace("$instance", ".*").replace("$call", "hold")
-        for title in ("Running now", "Oldest call that runs")
-    }
-    with service.held(3) as since:
-        service.rest()
-        assert 3.0 == service.server.value(queries["Running now"])
-        age = service.server.value(queries["Oldest call that runs"])
-        assert age is not None
-        assert service.server.value("max(timestamp(holter_info))") - since - 0.7 < age < 60
-    service.server.sees(queries["Running now"], 0.0)
-    assert 0.0 == service.server.value(queries["Oldest call that runs"])
+class TestOneProcess(Loaded):
+    """Under uvicorn."""
+
+    server = "uvicorn"
+
+    @pytest.mark.parametrize("title", QUERIES)
+    def test_a_query_of_the_dashboard_is_right(self, title: str, run: Run) -> None:
+        """It gives the generator's count, or the figure of the program's own clock."""
+        check(title, run)
+
+    @pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+    def test_holters_own_quantiles_are_within_their_stated_error(self, q: float, run: Run) -> None:
+        """Of clocks around the call, one inside it and one outside."""
+        inner, outer = (
+            float(np.quantile([one[which] for one in run.journal("predict", warm_up=True)], q, method="inverted_cdf"))
+            for which in ("inner", "outer")
+        )
+        told, error = run.after["quantiles"][str(q)], run.after["error"]
+        assert error < 0.02
+        assert inner * (1 - error) <= told <= outer * (1 + error)
+
+
+class TestSeveralProcesses(Loaded):
+    """Under gunicorn, with four workers that are recycled during the run."""
+
+    server = "gunicorn"
+
+    @pytest.mark.parametrize("title", [title for title in QUERIES if title not in OF_ONE])
+    def test_a_query_of_the_dashboard_is_right(self, title: str, run: Run) -> None:
+        """It gives the generator's count, or the figure of the workers' own clocks, of whichever has answered."""
+        check(title, run)
