@@ -348,6 +348,6 @@ def test_the_ranks_of_torchrun_are_one_training(tmp_path: Path) -> None:
     steps: dict[int, int] = {}
     for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines()):
         if line["holter"].get("metric") == "holter.training.step.duration":
-            rank = line["holter"]["attributes"]["holter.training.rank"]
+            rank = int(line["labels"]["holter_training_rank"])
             steps[rank] = max(steps.get(rank, 0), line["holter"]["count"])
     assert dict.fromkeys(range(4), 50) == steps
