@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from typing import Final
 
 from holter.cli import demo, doctor, postmortem, recordings
 from holter.version import __version__
+
+_BROKEN_PIPE: Final = 141
+"""What a shell gives a command that a signal for this has ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,5 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (demo, doctor, postmortem, recordings):
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
-    code: int = chosen.run(chosen)
+    try:
+        code: int = chosen.run(chosen)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has had enough, as `head` has. What is left is written nowhere, nor at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     return code
