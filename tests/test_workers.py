@@ -213,6 +213,7 @@ def test_recycled_workers_leave_page_and_disk_as_they_were(tmp_path: Path) -> No
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1500)
 def test_a_thousand_recycled_workers(tmp_path: Path) -> None:
     """Scrape time and disk are after a thousand workers what they were after a hundred."""
     recordings = tmp_path / "recordings"
