@@ -14,56 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crews import NAME, Worker, calls
 from holter import group, layout
 from holter.departed import TotalsFiles
-from holter.group import Group
 from holter.layout import FORMAT_WORD
 from holter.members import GroupName
-from holter.model import Snapshot
 from holter.names import CALL_UNITS
-from holter.recording import Membership
 from holter.whereabouts import start_of
-from lives import Life
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
-NAME = GroupName("sentiment", "")
-
-
-class Worker:
-    """A process of the service, in this one: a life in a recording, and its view of the group."""
-
-    def __init__(self, folder: Path, name: GroupName = NAME) -> None:
-        self.life = Life(folder)
-        self.life.recording.enlist(Membership(self.life.scope.number, *name))
-        self.group = Group(folder, name, self.life.recording.path, 60.0)
-        self.done = 0
-        self.ring = self.life.ring()
-        self.call = self.life.scope.call("predict")
-        self.snapshot: Snapshot = self.life.turn(now=True)
-        self.is_over = False
-
-    def work(self, times: int) -> None:
-        """Make so many calls, each of which does 2 units of work."""
-        for _ in range(times):
-            call = self.ring.enter(self.call.duration, time.monotonic_ns())
-            self.ring.leave(call, time.monotonic_ns(), 2)
-        self.done += times
-
-    def turn(self) -> Snapshot | None:
-        """End an interval, and return what the group did if this one leads."""
-        self.snapshot = self.life.turn(now=True)
-        return self.group.turn(self.snapshot)
-
-    def end(self, *, clean: bool) -> None:
-        """End: at the exit of the process, or without."""
-        if clean:
-            self.life.turn(now=True)
-            self.life.recording.close(clean=True, leave=True)
-            self.group.leave()
-        else:
-            self.life.recording.close(clean=False)
-            self.group.leadership.abandon()
-        self.is_over = True
 
 
 @pytest.fixture
@@ -86,13 +45,6 @@ def team(folder: Path) -> Iterator[Any]:
     for worker in workers:
         if not worker.is_over:
             worker.end(clean=True)
-
-
-def calls(snapshot: Snapshot | None) -> int:
-    """Return how many calls a snapshot counts."""
-    assert snapshot is not None
-    found = snapshot.find("holter.call.duration")
-    return 0 if found is None else found.total.count
 
 
 def test_the_first_one_leads_and_sums_all(team: Any) -> None:

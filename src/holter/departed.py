@@ -2,8 +2,8 @@
 The totals of those processes of a group that have ended, in a file KEY.TERM.totals of its leader.
 
 Replaced as a whole, by a rename, so that each process is part of it once or not at all, whenever its
-writer is killed. The first line is JSON and says how long the two parts behind it are: the series, a
-line each, and their readings, as a recording has them.
+writer is killed. The first line is JSON and says how long the parts behind it are: the series, a line
+each, and two times their readings, as a recording has them: of the departed, and what was told of all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from holter.descriptors import opened
 from holter.documents import decode_series, encode_series
 from holter.folded import Folded, encode
 from holter.listing import Listing
-from holter.metric import Series
+from holter.metric import LEVELS, Series
 from holter.model import Reading, Snapshot
 from holter.record import CELL
 from holter.series import Entry, family_key
@@ -50,7 +50,8 @@ class Departed:
     ``launcher`` is who has started the process that has written this, and may start another one in a moment.
     ``began_ns`` is when the first of those that still go on began, on the monotonic clock; who ended before
     that is no part of it. ``counted`` names the recordings that are part of it, and tells when each was seen
-    last.
+    last. ``told`` are the sums over all, those that go on as well, that the leader had told of when it gave up the
+    lead, at ``told_ns``; who leads next goes on from there.
     """
 
     began_ns: int = 0
@@ -61,6 +62,8 @@ class Departed:
     counted: dict[str, int] = field(default_factory=dict)
     series: dict[int, Series] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)
+    told: dict[int, Reading] = field(default_factory=dict)
+    told_ns: int = 0
     version: int = 0
     """Rises whenever readings change."""
     _ids: dict[object, int] = field(default_factory=dict)
@@ -68,13 +71,19 @@ class Departed:
     def add(self, name: str, entries: Mapping[int, Series], readings: Mapping[int, Reading], lost: int) -> None:
         """Count the process whose recording is *name* in; levels, which end with it, are left out."""
         for key, series in entries.items():
-            if series.kind in ("counter", "histogram") and key in readings:
+            if series.kind not in LEVELS and key in readings:
                 own = self._own(series, entries)
                 if own is not None:
                     self.readings[own] = self.readings.get(own, Reading()).merge(readings[key])
         self.lost += lost
         self.counted[name] = 0
         self.version += 1
+
+    def tell(self, entries: Mapping[int, Series], readings: Mapping[int, Reading], at_ns: int) -> None:
+        """Note what all have done that was told of."""
+        sums = ((key, entries[key]) for key in readings if entries[key].kind not in LEVELS)
+        owns = ((self._own(series, entries), key) for key, series in sums)
+        self.told, self.told_ns = {own: readings[key] for own, key in owns if own is not None}, at_ns
 
     def _own(self, series: Series, entries: Mapping[int, Series]) -> int | None:
         root = None if series.parent is None else entries.get(series.parent)
@@ -103,8 +112,7 @@ class Departed:
         """
         self.written_ns = now_ns
         lines = b"".join(encode_series(key, Entry(series, 0, 1.0)) for key, series in self.series.items())
-        snapshot = Snapshot(0, 0, self.series, self.readings, {}, monotonic_ns=now_ns)
-        fold = b"".join(encode([snapshot], {}, np.zeros(1, CELL), _MOST_BYTES)[0])
+        fold, told = self._fold(self.readings), self._fold(self.told)
         known = {
             "holter_group": _FORMAT,
             "began_ns": self.began_ns,
@@ -112,19 +120,24 @@ class Departed:
             "launcher": self.launcher,
             "written_ns": self.written_ns,
             "lost": self.lost,
+            "told_ns": self.told_ns,
             "counted": self.counted,
             "series_bytes": len(lines),
             "fold_bytes": len(fold),
-            "crc32": zlib.crc32(fold, zlib.crc32(lines)),
+            "crc32": zlib.crc32(told, zlib.crc32(fold, zlib.crc32(lines))),
         }
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             with opened(draft, _WRITE) as descriptor, os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(json.dumps(known).encode() + b"\n" + lines + fold)
+                file.write(json.dumps(known).encode() + b"\n" + lines + fold + told)
             draft.replace(path)
         finally:
             with suppress(FileNotFoundError):
                 draft.unlink()
+
+    def _fold(self, readings: Mapping[int, Reading]) -> bytes:
+        snapshot = Snapshot(0, 0, self.series, readings, {}, monotonic_ns=self.written_ns)
+        return b"".join(encode([snapshot], {}, np.zeros(1, CELL), _MOST_BYTES)[0])
 
 
 def read_departed(path: Path) -> Departed | None:
@@ -138,15 +151,18 @@ def read_departed(path: Path) -> Departed | None:
         return None
     if not isinstance(known, dict) or known.get("holter_group") != _FORMAT:
         return None
-    numbers = [known.get(name) for name in ("began_ns", "written_ns", "lost", "series_bytes", "fold_bytes", "crc32")]
+    numbers = [
+        known.get(name) for name in ("began_ns", "written_ns", "lost", "told_ns", "series_bytes", "fold_bytes", "crc32")
+    ]
     counted = known.get("counted")
     if not all(type(number) is int and number >= 0 for number in numbers) or not isinstance(counted, dict):
         return None
-    began_ns, written_ns, lost, series_bytes, fold_bytes, crc = (int(number or 0) for number in numbers)
-    if len(content) != series_bytes + fold_bytes or zlib.crc32(content) != crc:
+    began_ns, written_ns, lost, told_ns, series_bytes, fold_bytes, crc = (int(number or 0) for number in numbers)
+    if len(content) < series_bytes + fold_bytes or zlib.crc32(content) != crc:
         return None
-    fold = Folded.decode(content[series_bytes:])
-    if fold is None:
+    fold = Folded.decode(content[series_bytes : series_bytes + fold_bytes])
+    told = Folded.decode(content[series_bytes + fold_bytes :])
+    if fold is None or told is None:
         return None
     made = Departed(
         began_ns=began_ns,
@@ -154,6 +170,7 @@ def read_departed(path: Path) -> Departed | None:
         launcher=str(known.get("launcher", "")),
         written_ns=written_ns,
         lost=lost,
+        told_ns=told_ns,
         counted={str(name): seen if type(seen) is int else 0 for name, seen in counted.items()},
         version=1,
     )
@@ -162,9 +179,10 @@ def read_departed(path: Path) -> Departed | None:
     for key, series in made.series.items():
         root = None if series.parent is None else made.series.get(series.parent)
         made._ids[family_key(series, root)] = key  # noqa: SLF001 - it is being made here
-        reading = fold.reading(key)
-        if reading is not None:
-            made.readings[key] = reading
+        for folded, readings in ((fold, made.readings), (told, made.told)):
+            reading = folded.reading(key)
+            if reading is not None:
+                readings[key] = reading
     return made
 
 

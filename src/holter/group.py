@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,7 +64,7 @@ class Group:
     The group *name* in *folder*, as the process sees it whose recording is *mine*.
 
     A leader that gives no sign of life for two intervals, and two seconds, is replaced; one that has died, at the
-    next `turn` of any other. One thread calls `turn`; `view` any.
+    next `turn` of any other. One thread at a time calls `turn`; `view` any.
     """
 
     def __init__(self, folder: Path, name: GroupName, mine: Path, interval_seconds: float) -> None:
@@ -78,6 +78,7 @@ class Group:
         self._viewed_ns = 0
         self._lock = threading.Lock()
         self._is_unwritten = False
+        self._told_ns = 0
         self.skipped: Mapping[str, str] = {}
         self.size = 1
         """How many processes live, when it was looked last."""
@@ -93,14 +94,21 @@ class Group:
         """
         Return what all do together, as of *own*, the newest snapshot of this process; None if it does not lead.
 
-        Others are told of as they have last written down. The intervals follow each other while one process leads.
+        Others are told of as they have last written down. The intervals follow each other while one process leads,
+        and when one has handed over to the next. One that takes over from a leader which has died cannot know
+        what that one had told of: its first interval has no more than this process's own.
         """
         if not self.lead():
             return None
         whole, is_first = self._leading, False
+        told, told_ns = None, 0
         if whole is None:
             whole = self._leading = _Whole(Members(self._folder, self.name))
             is_first = self._take_over(whole)
+            if told_ns := whole.departed.told_ns:
+                told = whole.departed.told
+                whole.departed.told, whole.departed.told_ns = {}, 0
+                self._is_unwritten = True
         others = self._others(whole)
         self._count_in(whole, [member for member in others if not member.is_alive])
         self.skipped = whole.members.skipped
@@ -108,7 +116,10 @@ class Group:
         self.size = 1 + sum(member.is_alive for member in living)
         parts: dict[str, Part] = {_OWN: _Fixed(own.series, own.total, own.interval)}
         parts |= {member.identity: member for member in living}
-        joined = self._joined(whole, parts, own, is_first=is_first)
+        joined = self._joined(whole, parts, own, is_first=is_first, told=told)
+        if told is not None:
+            joined = replace(joined, interval_ns=max(0, own.monotonic_ns - told_ns))
+        self._told_ns = own.monotonic_ns
         lost = own.lost + whole.departed.lost + sum(member.lost for member in living)
         return replace(joined, lost=lost, error_places=_places(own, living))
 
@@ -145,6 +156,33 @@ class Group:
                 joined, interval={}, open_calls=(), lost=lost, error_places=_places(None, members), process=nobody
             )
             return self._viewed
+
+    def hand_over(self, turn: Callable[[], object]) -> None:
+        """
+        Let another process lead, one that lives on, after a last *turn* if there is something to tell.
+
+        Call it when this process has written down all that it will: either the one that leads sees that after
+        it has given up the lead, and leads once more, or this one does. So nothing is left that nobody tells of.
+        """
+        for _ in range(_LAST_TRIES):
+            if not self.lead():
+                return
+            if self._leading is None or self._has_news(self._leading):
+                turn()
+            whole, self._leading = self._leading, None
+            if whole is not None:
+                whole.departed.tell(whole.union.series, whole.union.total, self._told_ns)
+                self._is_unwritten = True
+                self._write(whole)
+            self.leadership.resign()
+            if whole is None or not self._has_news(whole):
+                return
+
+    def _has_news(self, whole: _Whole) -> bool:
+        """Whether another process has written down, or ended, since it was told of last."""
+        counted = whole.departed.counted
+        others = whole.members.look(counted, but=self._mine)
+        return any(one.changed or not one.is_alive for one in others if one.identity not in counted)
 
     def leave(self) -> None:
         """
@@ -262,8 +300,20 @@ class Group:
 
     # -- what both do
 
-    def _joined(self, whole: _Whole, parts: Mapping[str, Part], own: Snapshot, *, is_first: bool) -> Snapshot:
-        """Return the snapshot of all *parts* and the departed; the first one tells of no interval but its own."""
+    def _joined(
+        self,
+        whole: _Whole,
+        parts: Mapping[str, Part],
+        own: Snapshot,
+        *,
+        is_first: bool,
+        told: Mapping[int, Reading] | None = None,
+    ) -> Snapshot:
+        """
+        Return the snapshot of all *parts* and the departed.
+
+        The first one tells of what nobody has *told*, if that is known, and else of no interval but its own.
+        """
         union, departed = whole.union, whole.departed
         news = departed.readings if departed.version != whole.joined_version else ()
         gone = _Fixed(departed.series, departed.readings, news, is_alive=False)
@@ -280,16 +330,20 @@ class Group:
             for key, reading in own.interval.items()
             if (place := union.place(_OWN, key)) is not None and (is_first or list(union.holders(place)) == [_OWN])
         }
-        interval = mine if is_first else dict(intervals(union, changed, before, mine))
+        if told is not None:
+            places = {key: union.find(departed.series[key], departed.series) for key in told}
+            before = {place: told[key] for key, place in places.items() if place is not None}
+            mine = {}
+        interval = mine if is_first and told is None else dict(intervals(union, changed, before, mine))
         name = _OWN if _OWN in parts else self._own_identity(parts)
-        places = {key: union.place(name, key) for key in own.series}
+        owns = {key: union.place(name, key) for key in own.series}
         return replace(
             own,
             series=union.series,
             total=dict(union.total),
             interval=interval,
-            open_calls=tuple(replace(call, series=places.get(call.series) or 0) for call in own.open_calls),
-            slow_calls=tuple(replace(call, series=places.get(call.series) or 0) for call in own.slow_calls),
+            open_calls=tuple(replace(call, series=owns.get(call.series) or 0) for call in own.open_calls),
+            slow_calls=tuple(replace(call, series=owns.get(call.series) or 0) for call in own.slow_calls),
         )
 
     def _own_identity(self, parts: Mapping[str, Part]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -88,10 +89,10 @@ class Membership:
                     return () if half is None else documents.decode_notices(half[1])[0]
         return ()
 
-    def resign(self) -> None:
-        """Let another process lead; this one lives on."""
+    def hand_over(self, turn: Callable[[], object]) -> None:
+        """Let another process lead, after a last *turn* if there is something to tell; this one lives on."""
         if self.group is not None:
-            self.group.leadership.resign()
+            self.group.hand_over(turn)
 
     def forget(self) -> None:
         """In a forked child: touch nothing of the parent's."""

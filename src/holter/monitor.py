@@ -200,18 +200,20 @@ class Monitor(Instruments):
         """
         if not self.is_running:
             return True
-        deadline = time.monotonic() + timeout
+        deadline, guard = time.monotonic() + timeout, self._scope.guard
         self._stopping.set()
         # Half of the time at most, so that a collector which hangs leaves the exporters theirs.
-        complete = self._is_asleep or self._turn_over(time.monotonic() + timeout / 2, now=True) is not None
+        half = time.monotonic() + timeout / 2
+        complete = self._is_asleep or self._turn_over(half, now=True) is not None
+        if complete and not self._is_asleep:
+            guard.run("group", None, self._membership.hand_over, lambda: self._turn_over(half, now=True))
         self.is_running = self._is_asleep = False
         for delivery in (*self._deliveries, *self._judges.deliveries):
             delivery.close(deadline)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        self._scope.guard.run("group", None, self._membership.resign)
-        self._scope.guard.strict = False
+        guard.strict = False
         RECORDER.readers.discard(self)
         CHRONICLE.leave(self)
         if self._at_exit is not None:

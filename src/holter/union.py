@@ -101,6 +101,10 @@ class Union:
         """Return the id of what *part* calls *key*."""
         return self._places.get(part, {}).get(key)
 
+    def find(self, series: Series, others: Mapping[int, Series]) -> int | None:
+        """Return the id of a series that is not of a part, None if there is none; *others* have its parent."""
+        return self._ids.get(family_key(series, None if series.parent is None else others.get(series.parent)))
+
     def holders(self, place: int) -> Iterable[str]:
         """Return the names of the parts that have this series."""
         return self._holders.get(place, {})
