@@ -138,11 +138,11 @@ def test_a_summary_is_made_while_intervals_end(monitors: Callable[..., Monitor])
 
 
 def test_threads_are_there_from_start_to_stop(monitors: Callable[..., Monitor]) -> None:
-    """One collects, each sampler and exporter has one; their names say so; none is left behind."""
+    """One collects, one samples, each exporter has one; their names say so; none is left behind."""
     monitor = monitors(exporters=[Keeper()], samplers=[Sampler(lambda _: None)], on_alert=print)
     assert [] == mine()
     monitor.start()
-    assert ["holter-AlertCallback", "holter-Keeper", "holter-Notices", "holter-Sampler", "holter-collector"] == mine()
+    assert ["holter-AlertCallback", "holter-Keeper", "holter-Notices", "holter-collector", "holter-sampling"] == mine()
     assert all(thread.daemon for thread in threading.enumerate() if thread.name in mine())
     assert monitor.stop()
     assert [] == mine()

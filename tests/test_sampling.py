@@ -12,9 +12,17 @@ import pytest
 
 from holter.clock import Clock
 from holter.model import Record
-from holter.names import INTERNAL_ERRORS, METRIC, PLACE, VALUES_NONFINITE, VALUES_REFUSED
+from holter.names import (
+    INTERNAL_ERRORS,
+    METRIC,
+    PLACE,
+    SAMPLER_INTERVAL,
+    SAMPLER_NAME,
+    VALUES_NONFINITE,
+    VALUES_REFUSED,
+)
 from holter.recorder import Recorder
-from holter.sampling import SampleRecorder, Sampling
+from holter.sampling import PATIENCE_SECONDS, SampleRecorder, Samplings
 from holter.scope import Scope
 from recording import Recording
 
@@ -23,9 +31,9 @@ class Time:
     """A clock that stands still but for what is waited and what a sampler takes."""
 
     def __init__(self, until_seconds: float) -> None:
-        self.now_ns, self.until_ns = 0, round(until_seconds * 1e9)
+        self.now_ns, self.until_ns, self.cpu_ns = 0, round(until_seconds * 1e9), 0
         self.waits: list[float] = []
-        self.clock = Clock(monotonic_ns=lambda: self.now_ns, wait=self.wait)
+        self.clock = Clock(monotonic_ns=lambda: self.now_ns, thread_cpu_ns=lambda: self.cpu_ns, wait=self.wait)
 
     def wait(self, stopping: threading.Event, seconds: float) -> bool:
         """Let *seconds* pass; stop when the time is over."""
@@ -48,9 +56,17 @@ class Sampler:
         self._sample(record)
 
 
+def sampling(samplers: list[Any], time: Time, **settings: Any) -> Samplings:
+    """Let *samplers* be called until *time* is over, in this thread."""
+    scope = settings.pop("scope", None) or Scope(time.clock, Recorder())
+    made = Samplings(scope, samplers, threading.Event(), lambda _, target: target(), **settings)
+    made.start()
+    return made
+
+
 def run(sampler: Any, time: Time) -> None:
     """Run *sampler* until *time* is over."""
-    Sampling(Scope(time.clock, Recorder()), sampler, threading.Event()).run()
+    sampling([sampler], time)
 
 
 def test_samples_at_once_and_then_at_its_interval() -> None:
@@ -87,9 +103,152 @@ def test_one_that_raises_is_counted_and_called_again() -> None:
     time = Time(3)
     scope = recording.scope
     scope.clock, scope.now = time.clock, time.clock.monotonic_ns
-    Sampling(scope, Broken(sample), threading.Event()).run()
+    sampling([Broken(sample)], time, scope=scope)
     assert 3 == len(calls)
     assert 3 == recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "sampler Broken"}).total.sum
+
+
+def test_each_of_several_keeps_its_own_beat() -> None:
+    """One thread for all: who is due is called, the others wait for their turn."""
+    time, moments = Time(5), []
+    samplers = [
+        Sampler(lambda _, name=name: moments.append((name, time.now_ns / 1e9)), seconds)
+        for name, seconds in (("a", 2.0), ("b", 1.5), ("c", 10.0))
+    ]
+    sampling(samplers, time)
+    assert [0.0, 2.0, 4.0] == [at for name, at in moments if name == "a"]
+    assert [0.0, 1.5, 3.0, 4.5] == [at for name, at in moments if name == "b"]
+    assert [("c", 0.0)] == [one for one in moments if one[0] == "c"]
+
+
+def test_one_that_is_over_its_budget_is_called_less_often_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """20 ms of a core a sample in a budget of half a percent: each 4 s; what others do is not touched by it."""
+    time, moments, recording = Time(60), [], Recording()
+    recording.scope.clock, recording.scope.now = time.clock, time.clock.monotonic_ns
+
+    class Greedy(Sampler):
+        pass
+
+    def sample(_: Record) -> None:
+        # The first one imports.
+        time.cpu_ns += 20_000_000 if moments else 500_000_000
+        moments.append(time.now_ns / 1e9)
+
+    calm = Sampler(lambda _: None)
+    with caplog.at_level("WARNING", "holter"):
+        sampling([Greedy(sample), calm], time, scope=recording.scope)
+    assert [0.0, 1.0, 2.0] == moments[:3]
+    assert {4.0} == set(np.diff(moments[2:]))
+    assert 4.0 == recording.snapshot().find(SAMPLER_INTERVAL, {SAMPLER_NAME: "Greedy"}).total.last
+    (line,) = caplog.messages
+    assert "Greedy takes 20 ms of CPU time a sample, more than its budget of 0.50% of a core" in line
+    assert "each 4 s, not each 1 s" in line
+
+
+def test_one_that_becomes_cheap_again_has_its_interval_back() -> None:
+    """What it costs is a running mean, so that it needs some samples for that."""
+    time, moments = Time(200), []
+
+    def sample(_: Record) -> None:
+        time.cpu_ns += 20_000_000 if len(moments) in range(1, 4) else 0
+        moments.append(time.now_ns / 1e9)
+
+    run(Sampler(sample), time)
+    assert 4.0 == max(np.diff(moments))
+    assert 1.0 == moments[-1] - moments[-2]
+
+
+def test_a_budget_of_its_own_holds_for_a_sampler() -> None:
+    """One that names a share of a core has that one."""
+    time, moments = Time(20), []
+
+    def sample(_: Record) -> None:
+        time.cpu_ns += 20_000_000
+        moments.append(time.now_ns / 1e9)
+
+    sampler = Sampler(sample)
+    sampler.budget = 0.5  # type: ignore[attr-defined]
+    run(sampler, time)
+    assert 20 == len(moments)
+
+
+def test_one_of_the_whole_host_is_called_as_soon_as_this_process_leads() -> None:
+    """Not while another one does; within a second of the change, whatever its interval."""
+    time, moments = Time(20), []
+    host = Sampler(lambda _: moments.append(time.now_ns / 1e9), 10.0)
+    host.whole_host = True  # type: ignore[attr-defined]
+    sampling([host], time, leads=lambda: 4e9 <= time.now_ns < 15e9)
+    assert [4.0, 14.0] == moments
+
+
+def test_one_that_hangs_stops_no_other() -> None:
+    """Its thread is left behind with it and counted; when it comes back it is called by the other thread."""
+    recording, hanging, calm = Recording(), threading.Event(), threading.Semaphore(0)
+    entered, stopping = threading.Semaphore(0), threading.Event()
+    scope, now_ns = recording.scope, [0]
+
+    def wait(event: threading.Event, seconds: float) -> bool:
+        now_ns[0] += round(seconds * 1e9)
+        return event.wait(0.001)
+
+    scope.clock = Clock(monotonic_ns=lambda: now_ns[0], wait=wait)
+    threads: list[threading.Thread] = []
+
+    class Hangs(Sampler):
+        pass
+
+    def hang(_: Record) -> None:
+        entered.release()
+        hanging.wait()
+
+    def spawn(_: str, target: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=target, daemon=True))
+        threads[-1].start()
+
+    samplings = Samplings(
+        scope,
+        [Hangs(hang), Sampler(lambda _: calm.release())],
+        stopping,
+        spawn,
+    )
+    samplings.start()
+    assert entered.acquire(timeout=30)
+    samplings.watch()
+    assert 1 == len(threads)
+    now_ns[0] += int(PATIENCE_SECONDS * 1e9) + 1
+    samplings.watch()
+    samplings.watch()
+    assert 2 == len(threads)
+    assert all(calm.acquire(timeout=30) for _ in range(3))
+    assert 1 == recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "sampler Hangs"}).total.sum
+    hanging.set()
+    assert entered.acquire(timeout=30)
+    threads[0].join(30)
+    assert not threads[0].is_alive()
+    stopping.set()
+    threads[1].join(30)
+
+
+def test_a_strict_one_raises_in_its_thread_and_the_others_go_on() -> None:
+    """An error that is to be seen ends its thread; another one takes its place."""
+    time, recording, calls, calm = Time(5), Recording(), [], []
+    scope = recording.scope
+    scope.clock, scope.now, scope.guard.strict = time.clock, time.clock.monotonic_ns, True
+    waiting: list[Callable[[], None]] = []
+
+    def broken(_: Record) -> None:
+        calls.append(1)
+        raise OSError
+
+    samplers = [Sampler(broken, 2.0), Sampler(lambda _: calm.append(1))]
+    Samplings(scope, samplers, threading.Event(), lambda _, target: waiting.append(target)).start()
+    raised = 0
+    while waiting:
+        try:
+            waiting.pop()()
+        except OSError:
+            raised += 1
+    assert (3, 3, 5) == (len(calls), raised, len(calm))
 
 
 @pytest.fixture

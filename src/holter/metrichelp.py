@@ -54,6 +54,7 @@ _HELP: Final = {
     names.VALUES_REFUSED: "Values that were refused because they were no numbers.",
     names.VALUES_NONFINITE: "Values that were NaN or infinite.",
     names.INTERNAL_ERRORS: "What went wrong inside holter, by place.",
+    names.SAMPLER_INTERVAL: "How often a sampler is called that took more than its budget of CPU time.",
     names.COLLECTOR_DURATION: "How long a round of holter's collector took.",
     names.GROUP_MEMBERS: "Processes of this service that live.",
     names.GROUP_SKIPPED: "Processes of this service whose recordings have a format that this holter cannot read.",

@@ -35,7 +35,7 @@ from holter.report import Summary, summarise
 from holter.ring import IMPLEMENTATION
 from holter.samplers.host import HostSampler
 from holter.samplers.process import ProcessSampler
-from holter.sampling import Sampling
+from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.upkeep import read_gauges, record_duration, set_own_figures
@@ -52,7 +52,7 @@ class Monitor(Instruments):
     A recorder with series of its own: what it watches, no other monitor sees.
 
     Takes the arguments of `start`, has the same methods as the module, and runs from ``start`` (or ``with``) to
-    ``stop``; only with *group* is it in a group with other processes. One thread collects, and each sampler,
+    ``stop``; only with *group* is it in a group with other processes. One thread collects, one samples, and each
     check and exporter has one of its own; all are daemons. A forked child that records goes on by itself with
     threads, figures and exporters of its own; one that does not record starts nothing.
 
@@ -118,7 +118,7 @@ class Monitor(Instruments):
         self._judges = Judges(self._scope, ())
         self._latest: Snapshot | None = None
         self._membership = Membership()
-        self._samplings: list[Sampling] = []
+        self._samplings: Samplings | None = None
         self._at_exit: Farewell | None = None
         self._ledger: Ledger | None = None
         self._predecessors: list[Path] = []
@@ -160,13 +160,12 @@ class Monitor(Instruments):
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks)
         self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
-        self._samplings = [Sampling(self._scope, sampler, self._stopping, leads) for sampler in self.settings.samplers]
+        self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
         self._spawn("collector", self._collect)
         for delivery in (*self._deliveries, *self._judges.deliveries):
             self._spawn(delivery.name, delivery.run)
-        for sampling in self._samplings:
-            self._spawn(sampling.name, sampling.run)
+        self._samplings.start()
         if self._predecessors:
             self._spawn("predecessors", lambda: self._scope.guard.run("recording", None, self._tell_of_predecessors))
         self._at_exit = Farewell(self.stop, 0)
@@ -237,6 +236,8 @@ class Monitor(Instruments):
             else:
                 self._end_interval(time.monotonic() + DEFAULT_TIMEOUT)
                 due_ns += ((now_ns - due_ns) // interval_ns + 1) * interval_ns
+            if self._samplings is not None:
+                guard.run("sampling", None, self._samplings.watch)
             if ledger is not None:
                 ledger.collector_ns = clock.thread_cpu_ns()
 
@@ -296,7 +297,7 @@ class Monitor(Instruments):
             self._history.add(snapshot)
             if self._ledger is not None:
                 threads_ns = sum(one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries))
-                threads_ns += sum(one.cpu_ns for one in self._samplings)
+                threads_ns += 0 if self._samplings is None else self._samplings.cpu_ns
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
             whole = self._membership.turn(snapshot)
