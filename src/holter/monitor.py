@@ -9,13 +9,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet
 
-from holter import names, words
-from holter.chronicle import CHRONICLE, obituary
+from holter import words
+from holter.chronicle import CHRONICLE
 from holter.clock import SYSTEM, Clock
 from holter.cost import Ledger
 from holter.delivery import Delivery
@@ -33,12 +34,11 @@ from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
 from holter.report import Summary, summarise
 from holter.ring import IMPLEMENTATION
-from holter.samplers.host import HostSampler
-from holter.samplers.process import ProcessSampler
 from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
-from holter.upkeep import read_gauges, record_duration, set_own_figures
+from holter.standard import standard_samplers
+from holter.upkeep import read_gauges, record_duration, set_own_figures, tell_of_predecessors
 from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
@@ -87,7 +87,7 @@ class Monitor(Instruments):
             attributes=attributes,
             exporters=exporters,
             checks=checks,
-            samplers=(ProcessSampler(), HostSampler()) if samplers is None else samplers,
+            samplers=standard_samplers() if samplers is None else samplers,
             on_alert=on_alert,
             interval_seconds=interval_seconds,
             recording=recording,
@@ -167,7 +167,8 @@ class Monitor(Instruments):
             self._spawn(delivery.name, delivery.run)
         self._samplings.start()
         if self._predecessors:
-            self._spawn("predecessors", lambda: self._scope.guard.run("recording", None, self._tell_of_predecessors))
+            tell = partial(tell_of_predecessors, self._scope, self._predecessors)
+            self._spawn("predecessors", lambda: self._scope.guard.run("recording", None, tell))
         self._at_exit = Farewell(self.stop, 0)
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
@@ -240,12 +241,6 @@ class Monitor(Instruments):
                 guard.run("sampling", None, self._samplings.watch)
             if ledger is not None:
                 ledger.collector_ns = clock.thread_cpu_ns()
-
-    def _tell_of_predecessors(self) -> None:
-        """Count the processes of this service that died and that nobody has told of; log how the last one did."""
-        for _ in self._predecessors:
-            self._scope.increment(names.PROCESS_DEATHS, "{process}", {})
-        LOGGER.warning("%s", words.clean(obituary(self._predecessors[0]), 1_000))
 
     def _plan(self, until_due_seconds: float) -> float:
         """

@@ -1,14 +1,22 @@
-"""What a monitor records by itself at each interval: gauges that are read, and holter's own figures."""
+"""What a monitor records by itself: gauges that are read, holter's own figures, and those who died before."""
 
 from __future__ import annotations
 
-from holter import names
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from holter import names, words
+from holter.chronicle import obituary
 from holter.cost import Ledger
 from holter.fold import Fold
 from holter.record import Outcome
 from holter.recorder import RECORDER
 from holter.scope import Scope
 from holter.values import number
+
+_LOGGER: Final = logging.getLogger("holter")
 
 
 def read_gauges(scope: Scope) -> None:
@@ -36,3 +44,10 @@ def set_own_figures(fold: Fold, ledger: Ledger | None) -> None:
     fold.set(scope.series(names.SERIES_COUNT, "{series}", "gauge", across="max"), len(scope.table))
     if ledger is not None and ledger.share is not None:
         fold.set(scope.series(names.OVERHEAD, "1", "gauge", across="max"), ledger.share)
+
+
+def tell_of_predecessors(scope: Scope, died: Sequence[Path]) -> None:
+    """Count the processes of this service that died and that nobody has told of; log how the last one did."""
+    for _ in died:
+        scope.increment(names.PROCESS_DEATHS, "{process}", {})
+    _LOGGER.warning("%s", words.clean(obituary(died[0]), 1_000))
