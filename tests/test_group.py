@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crews import NAME, Worker, calls
-from holter import group, layout
+from holter import group, layout, leadership
 from holter.departed import TotalsFiles
 from holter.layout import FORMAT_WORD
-from holter.members import GroupName
+from holter.members import GroupName, Member, Members
 from holter.names import CALL_UNITS
 from holter.whereabouts import start_of
 
@@ -270,6 +270,33 @@ def test_a_full_file_system_loses_no_count(team: Any, folder: Path, monkeypatch:
         assert second.life.recording.path.exists()
     assert 5 == calls(first.turn())
     assert not second.life.recording.path.exists()
+
+
+def test_a_leader_that_is_replaced_in_the_middle_of_its_turn_takes_nobody_away(
+    team: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has ended is counted by the one that leads now; the recording is there until that one has done so."""
+    first, second, third = team(), team(), team()
+    first.turn(), second.turn()
+    look, seen = Members.look, []
+
+    def late(members: Members, *arguments: Any, **named: Any) -> list[Member]:
+        if not seen:
+            # As another process would, to which this one seems to hang.
+            seen.append(None)
+            leadership._LED.clear()
+            second.group.leadership._patience_ns = -1
+            assert second.turn() is not None
+            second.group.leadership._patience_ns = 10**10
+            third.work(5)
+            third.end(clean=True)
+        return look(members, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Members, "look", late)
+        first.turn()
+    assert [5, 5] == [calls(second.turn()) for _ in range(2)]
+    assert first.turn() is None
 
 
 OPERATIONS = st.lists(

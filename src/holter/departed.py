@@ -226,8 +226,8 @@ class TotalsFiles:
         return 0, 0, 0
 
     def keep_only(self, term: int | None) -> None:
-        """Remove the files of all terms but this one."""
+        """Remove the files of all terms before this one, which may not be the last; of all if it is None."""
         for other in self.terms():
-            if other != term:
+            if term is None or other < term:
                 with suppress(OSError):
                     self.path(other).unlink()

@@ -202,7 +202,7 @@ class Group:
             ended = [one for one in members if not one.is_alive]
             if living or launcher():
                 self._count_in(whole, ended)
-            else:
+            elif self.leadership.confirm(time.monotonic_ns()):
                 for one in ended:
                     _remove_if_closed(one)
                 self._totals.keep_only(None)
@@ -279,7 +279,8 @@ class Group:
                 readings, lost = member.last_words()
                 departed.add(member.identity, member.series, readings, lost)
                 self._is_unwritten = True
-        if self._write(whole):
+        # Another one may have come to lead since this turn began, with totals that this one's are no part of.
+        if self._write(whole) and self.leadership.confirm(time.monotonic_ns()):
             for member in ended:
                 if member.identity in departed.counted:
                     _remove_if_closed(member)

@@ -72,6 +72,15 @@ class Leadership:
                 self._forget()
                 return False
 
+    def confirm(self, now_ns: int) -> bool:
+        """Return whether this process leads still, which is a sign of life then; it never comes to lead by it."""
+        with self._lock:
+            try:
+                return self._keep(now_ns)
+            except OSError:
+                self._forget()
+                return False
+
     def resign(self, *, is_last: bool = False) -> None:
         """Let others lead; who *is_last* leaves no file."""
         with self._lock:
