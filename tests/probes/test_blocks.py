@@ -149,6 +149,43 @@ def test_a_span_that_outlives_its_call_stays_its_own(ticking: Monitor) -> None:
     assert (int(call["time_ns"]) - int(call["value"])) % 2**32 == span["units"]
 
 
+def test_a_span_is_entered_and_left_by_hand_as_by_a_with(monitor: Monitor, time: Time) -> None:
+    """Its two methods do what `with` does, from the span, from its class and through an ExitStack."""
+    span = monitor.span("by hand")
+    assert span is span.__enter__()
+    time.spend(1)
+    assert span.__exit__(None, None, None) is None
+    kind: Any = type(span)
+    assert span is kind.__enter__(span)
+    time.spend(2)
+    assert kind.__exit__(span, None, None, None) is None
+    with contextlib.ExitStack() as stack:
+        assert span is stack.enter_context(span)
+        time.spend(4)
+    assert isinstance(span, contextlib.AbstractContextManager)
+    assert (3, 7, 1, 4) == values(monitor.snapshot(), names.SPAN_DURATION)
+
+
+def test_a_span_refuses_what_is_neither_a_function_nor_a_with(monitor: Monitor) -> None:
+    """It takes one function, `function`; what was not entered cannot be left, and its methods are of spans alone."""
+    span: Any = monitor.span("refused")
+    kind = type(span)
+    for wrong in (
+        lambda: span(),
+        lambda: span(len, len),
+        lambda: span(other=len),
+        lambda: kind.__enter__(),
+        lambda: kind.__enter__(1),
+        lambda: kind.__exit__(span),
+    ):
+        with pytest.raises((TypeError, AttributeError)):
+            wrong()
+    with pytest.raises((TypeError, IndexError)):
+        span.__exit__(None, None, None)
+    assert 2 == span(function=len)("ab")
+    assert {("refused", None): 1} == spans(monitor.snapshot())
+
+
 def test_an_error_passes_through_a_span_and_is_its_outcome(monitor: Monitor) -> None:
     """The span is counted with the type of the error, and the error is the very one."""
     for error in (ValueError("v"), KeyboardInterrupt(), asyncio.CancelledError()):

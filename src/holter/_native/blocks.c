@@ -24,8 +24,10 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
+    vectorcallfunc vectorcall;
     Spans *spans;
     PyObject *name;
+    bool may_enter; /* whether somebody has asked for its __enter__ */
     Py_ssize_t depth;
     Py_ssize_t room; /* for levels beyond the first */
     Level first;
@@ -39,6 +41,8 @@ enum { MOST_FREE_SPANS = 64 };
 static Span *free_spans[MOST_FREE_SPANS];
 static int free_span_count;
 #endif
+
+static PyObject *span_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names);
 
 static PyObject *
 spans_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
@@ -72,8 +76,10 @@ spans_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names
             return NULL;
         }
     }
+    span->vectorcall = span_call;
     span->spans = (Spans *)Py_NewRef(spans);
     span->name = name;
+    span->may_enter = false;
     span->depth = span->room = 0;
     span->more = NULL;
     return (PyObject *)span;
@@ -115,9 +121,8 @@ span_push(Span *span)
 }
 
 static PyObject *
-span_enter(Span *span, PyObject *unused)
+span_enter(Span *span)
 {
-    (void)unused;
     Spans *spans = span->spans;
     Ring *ring = ring_of(spans->lookup);
     Level *level = ring == NULL ? NULL : span_push(span);
@@ -159,12 +164,12 @@ span_series(Ring *ring, Span *span, uint64_t around)
 }
 
 static PyObject *
-span_exit(Span *span, PyObject *const *args, Py_ssize_t count)
+span_exit(Span *span, PyObject *const *args)
 {
     Spans *spans = span->spans;
     int64_t end_ns = clock_now(spans->clock);
-    if (UNLIKELY(count != 3 || span->depth == 0)) {
-        PyErr_SetString(PyExc_TypeError, "__exit__ takes three arguments, after __enter__");
+    if (UNLIKELY(span->depth == 0)) {
+        PyErr_SetString(PyExc_TypeError, "__exit__ comes after __enter__");
         return NULL;
     }
     span->depth--;
@@ -194,30 +199,104 @@ span_exit(Span *span, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
+/*
+ * `with` looks __enter__ and __exit__ up and calls what it finds. Bound methods, made and thrown away each time, would be
+ * a quarter of what a span costs; so what it finds is the span itself, which tells by the number of arguments what it is
+ * called as: none enters, three exit, and one, as everywhere, is a function to decorate.
+ */
 static PyObject *
-span_call(Span *span, PyObject *args, PyObject *kwargs)
+span_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
 {
-    static char *names[] = {"function", NULL};
-    PyObject *function;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O", names, &function)) {
-        return NULL;
+    Span *span = (Span *)self;
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf), named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (LIKELY(!named)) {
+        if (count == 3) {
+            return span_exit(span, args);
+        }
+        if (count == 0 && span->may_enter) {
+            return span_enter(span);
+        }
     }
-    return PyObject_CallFunctionObjArgs(span->spans->decorate, span->name, function, NULL);
+    if (count + named != 1 ||
+        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "function") != 0)) {
+        return PyErr_Format(PyExc_TypeError, "a span takes one argument, function (%zd given)", count + named);
+    }
+    return PyObject_CallFunctionObjArgs(span->spans->decorate, span->name, args[0], NULL);
 }
 
-static PyMethodDef span_methods[] = {
-    {"__enter__", (PyCFunction)span_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)(void (*)(void))span_exit, METH_FASTCALL, NULL},
-    {NULL, NULL, 0, NULL},
+/* What stands for a method of spans in their class: of a span, the span; and a function of the span by itself. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    Py_ssize_t takes; /* arguments beside the span */
+} SpanMethod;
+
+static PyObject *
+span_method_get(PyObject *self, PyObject *span, PyObject *type)
+{
+    (void)type;
+    if (span == NULL || !Py_IS_TYPE(span, &Span_Type)) {
+        return Py_NewRef(self);
+    }
+    ((Span *)span)->may_enter = true;
+    return Py_NewRef(span);
+}
+
+static PyObject *
+span_method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    Py_ssize_t count = PyVectorcall_NARGS(nargsf), takes = ((SpanMethod *)self)->takes;
+    if (names != NULL || count != takes + 1 || !Py_IS_TYPE(args[0], &Span_Type)) {
+        return PyErr_Format(PyExc_TypeError, "expected a span and %zd arguments", takes);
+    }
+    return takes ? span_exit((Span *)args[0], args + 1) : span_enter((Span *)args[0]);
+}
+
+static PyTypeObject SpanMethod_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "holter._hot.SpanMethod",
+    .tp_basicsize = sizeof(SpanMethod),
+    .tp_vectorcall_offset = offsetof(SpanMethod, vectorcall),
+    .tp_call = PyVectorcall_Call,
+    .tp_descr_get = span_method_get,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_doc = "Enters a span, or exits it.",
 };
+
+static int
+add_span_method(const char *name, Py_ssize_t takes)
+{
+    SpanMethod *method = PyObject_New(SpanMethod, &SpanMethod_Type);
+    if (method == NULL) {
+        return -1;
+    }
+    method->vectorcall = span_method_call;
+    method->takes = takes;
+    int added = PyDict_SetItemString(Span_Type.tp_dict, name, (PyObject *)method);
+    Py_DECREF(method);
+    return added;
+}
+
+int
+spans_prepare(void)
+{
+    if (Span_Type.tp_dict != NULL) {
+        return 0;
+    }
+    Span_Type.tp_dict = PyDict_New();
+    if (Span_Type.tp_dict == NULL || PyType_Ready(&SpanMethod_Type) < 0 || add_span_method("__enter__", 0) < 0 ||
+        add_span_method("__exit__", 3) < 0) {
+        return -1;
+    }
+    return PyType_Ready(&Span_Type);
+}
 
 PyTypeObject Span_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "holter._hot.Span",
     .tp_basicsize = sizeof(Span),
     .tp_dealloc = (destructor)span_dealloc,
-    .tp_call = (ternaryfunc)span_call,
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_methods = span_methods,
+    .tp_vectorcall_offset = offsetof(Span, vectorcall),
+    .tp_call = PyVectorcall_Call,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_doc = "Times a stretch of code, as `with` or as a decorator of functions and coroutines.",
 };
 

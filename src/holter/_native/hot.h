@@ -72,6 +72,9 @@ typedef struct {
 extern PyTypeObject Ring_Type, Call_Type, Standing_Type, TimedCall_Type, CoroutineProbe_Type, Spans_Type, Span_Type, Counter_Type,
     Gauge_Type, Histogram_Type, StreamProbe_Type, StreamStep_Type;
 
+/* Gives spans their methods; before their type is used. */
+int spans_prepare(void);
+
 PyObject *fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *fold_count(PyObject *module, PyObject *const *arguments, Py_ssize_t count);

@@ -112,7 +112,7 @@ prepare(PyObject *module)
         process_word = page;
         ring_store(process_word, processes);
     }
-    if (show_python() < 0) {
+    if (show_python() < 0 || spans_prepare() < 0) {
         return -1;
     }
     PyTypeObject *types[] = {&Ring_Type,  &Call_Type,    &Standing_Type, &TimedCall_Type, &CoroutineProbe_Type, &Spans_Type,
