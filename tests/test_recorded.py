@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +396,59 @@ def test_a_live_process_is_read_without_a_torn_record(tmp_path: Path) -> None:
             seen += len(contents.records)
         child.kill()
     assert seen > 10_000
+
+
+LIVING = """
+    import os, pathlib, sys
+
+    os.environ["HOLTER_PURE_PYTHON"] = sys.argv[2]
+    from holter.model import Process
+    from holter.recording import Recording
+
+    print(Recording.create(Process("elsewhere"), folder=pathlib.Path(sys.argv[1])).path, flush=True)
+    sys.stdin.read()
+"""
+OTHER_MACHINE = """
+    import json, os, sys
+
+    os.environ["HOLTER_PURE_PYTHON"] = sys.argv[2]
+    system = (*os.uname()[:4], sys.argv[3])
+    os.uname = lambda: os.uname_result(system)
+    import holter
+
+    try:
+        print(json.dumps(holter.read_recording(sys.argv[1]).process.state))
+    except holter.RecordingError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+@pytest.mark.skipif(
+    find_spec("holter._hot") is None, reason="needs the extension, `apt install gcc python3-dev`, reinstall"
+)
+@pytest.mark.parametrize("writer", ["pure Python", "C"])
+def test_what_this_machine_may_show_out_of_order_is_not_read_while_its_process_lives(
+    writer: str, tmp_path: Path
+) -> None:
+    """An x86-64 keeps the order of stores; elsewhere writer and reader need the extension, until the process ends."""
+    tmp_path.chmod(0o700)
+    is_pure = {"pure Python": "1", "C": "0"}
+    command = [sys.executable, "-c", textwrap.dedent(LIVING), str(tmp_path), is_pure[writer]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        path = child.stdout.readline().strip()
+        told = {
+            (reader, machine): succeed(OTHER_MACHINE, path, is_pure[reader], machine)
+            for reader, machine in [("pure Python", "x86_64"), ("pure Python", "aarch64"), ("C", "aarch64")]
+        }
+        child.kill()
+    assert "running" == told["pure Python", "x86_64"]
+    for reader in ("pure Python", "C"):
+        if writer == reader == "C":
+            assert "running" == told[reader, "aarch64"]
+        else:
+            assert f"process {child.pid} runs: on aarch64" in told[reader, "aarch64"]
+            assert f"written in {writer}, read in {reader}. Once" in told[reader, "aarch64"]
+    assert "dead" == succeed(OTHER_MACHINE, path, "1", "aarch64")
 
 
 WATCHED = """

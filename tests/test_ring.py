@@ -30,7 +30,7 @@ from holter.record import (
     State,
     ring_bytes,
 )
-from holter.ring import IMPLEMENTATION, NATIVE, Ring, RingReader
+from holter.ring import IMPLEMENTATION, NATIVE, Ring, RingReader, is_in_order
 
 
 class TestRing(RingContract):
@@ -59,6 +59,15 @@ def test_layouts_are_32_bytes_and_aligned() -> None:
 def test_names_the_implementation() -> None:
     """The start line can say which ring runs."""
     assert IMPLEMENTATION
+
+
+def test_an_x86_keeps_the_order_of_stores_and_other_machines_need_c_on_both_sides() -> None:
+    """What one process writes, another sees in order there by the machine, here by fences that only C has."""
+    sides = [(writer, reader) for writer in ("C", "pure Python", "") for reader in ("C", "pure Python")]
+    for machine in ("x86_64", "AMD64", "i686"):
+        assert all(is_in_order(writer, reader=reader, machine=machine) for writer, reader in sides)
+    for machine in ("aarch64", "arm64", "riscv64", "ppc64le", ""):
+        assert [("C", "C")] == [side for side in sides if is_in_order(side[0], reader=side[1], machine=machine)]
 
 
 def commit(sequence: int, state: State = State.COMMITTED) -> int:

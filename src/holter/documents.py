@@ -49,7 +49,8 @@ class RecordedProcess(Process):
     ``created_ns`` is when the recording was begun, on the monotonic clock. ``state`` is "running"; "stopped",
     which is alive without a monitor; "closed", which has ended as it wanted to; or "dead", which has not. Where
     ``is_sure`` is False it follows from the last heartbeat, as the process is of another pid namespace.
-    ``ended_ns`` is the Unix time of the last sign of life.
+    ``ended_ns`` is the Unix time of the last sign of life. ``writer`` is what its rings are written by, "C" or
+    "pure Python".
     """
 
     state: str = "running"
@@ -60,6 +61,7 @@ class RecordedProcess(Process):
     memory_limit_bytes: int | None = None
     host_memory_bytes: int | None = None
     whereabouts: Whereabouts = field(default_factory=lambda: Whereabouts(0))
+    writer: str = ""
 
 
 def encode_identity(process: Process, whereabouts: Whereabouts, longest: int, **more: object) -> bytes:
@@ -103,6 +105,7 @@ def decode_identity(content: bytes) -> RecordedProcess | None:
         host=_text(known.get("host")),
         fingerprint=_text(known.get("fingerprint")),
         inherited=known.get("inherited") is True,
+        writer=_text(known.get("writer")),
     )
 
 

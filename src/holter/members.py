@@ -114,7 +114,10 @@ class Member:
         # The series after what was folded of them, which they cannot be missing then.
         used = sections.used(Section.SERIES)
         if used != self._used:
-            self.entries, self._used = read_series(sections), used
+            missing = len(sections.missing)
+            self.entries = read_series(sections)
+            # What is not whole yet is read again. All else that is read here has a checksum.
+            self._used = used if len(sections.missing) == missing else 0
             self.series = {key: entry.series for key, entry in self.entries.items() if entry.scope in self._scopes}
         if half is not None and fold is not None:
             self._sequence, self.lost = half[0], fold.lost

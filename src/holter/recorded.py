@@ -43,7 +43,7 @@ from holter.record import (
     ring_bytes,
 )
 from holter.recovered import Cells, Totals, distinct
-from holter.ring import acquire
+from holter.ring import IMPLEMENTATION, MACHINE, acquire, is_in_order
 from holter.sections import Beat, Place, Sections
 from holter.series import Entry
 from holter.whereabouts import Whereabouts
@@ -132,17 +132,24 @@ def read_recording(path: str | PathLike[str]) -> RecordingContents:
 
     Raises:
         OSError: the file cannot be opened.
-        RecordingError: it is no recording, or of a format that this holter cannot read.
+        RecordingError: it is no recording, or of a format that this holter cannot read; or its process runs, and this
+            kind of machine does not show what that writes in the order of writing.
     """
     with Sections(Path(path)) as sections:
         process = read_process(sections, Path(path))
+        is_live = process.state in ("running", "stopped")
+        if is_live and not is_in_order(process.writer) and process.whereabouts != Whereabouts.mine():
+            raise RecordingError(
+                f"{path} cannot be read while process {process.pid} runs: on {MACHINE or 'this machine'} that takes "
+                f"holter's extension in C on both sides; written in {process.writer or 'an unknown way'}, read in "
+                f"{IMPLEMENTATION}. Once the process has ended it can be read"
+            )
         entries = read_series(sections)
         history = _history(sections, entries)
         fold = _fold(sections)
         notices = newest_half(sections, Section.NOTICES, sections.longest_text)
         alerts, places = documents.decode_notices(notices[1]) if notices is not None else ((), ())
         cells = _cells(sections)
-        is_live = process.state in ("running", "stopped")
         rings = _Rings(sections, entries, fold, is_live=is_live)
         # What came after the fold and is not here any more, the collector of a process that lives has read long since.
         lost = max(sections.lost, fold.lost + (0 if is_live else rings.lost))
@@ -211,7 +218,8 @@ def read_series(sections: Sections) -> dict[int, Entry]:
         if used > len(content):
             sections.missing.append("some series: their table is damaged")
         text = content[8 : min(used, len(content))]
-        lines += text.count(b"\n")
+        # What another process is just adding, this kind of machine may not show yet: zeros.
+        lines += text.count(b"\n") + (b"\0" in text)
         # Line by line: a list of them would take many times as much.
         entries |= documents.decode_series(BytesIO(text), most - len(entries))
     if len(entries) < lines:

@@ -46,6 +46,7 @@ from holter.memorylimit import cgroup_limit_bytes, host_memory_bytes
 from holter.model import Alert, ErrorPlace, Process, Snapshot
 from holter.past import Allowance, Past
 from holter.record import LARGE_CAPACITY, SMALL_CAPACITY, ring_bytes
+from holter.ring import IMPLEMENTATION
 from holter.segments import Segments, Space
 from holter.series import Entry
 from holter.whereabouts import Whereabouts
@@ -165,6 +166,7 @@ class Recording:
             longest_text(segments.size),
             user=os.geteuid(),
             created_ns=created_ns,
+            writer=IMPLEMENTATION,
             memory_limit_bytes=cgroup_limit_bytes(),
             host_memory_bytes=host_memory_bytes(),
         )

@@ -24,7 +24,18 @@ from holter.record import (
     State,
 )
 
-__all__ = ["DISABLED", "IMPLEMENTATION", "NATIVE", "Ring", "RingReader", "acquire", "joined", "selected"]
+__all__ = [
+    "DISABLED",
+    "IMPLEMENTATION",
+    "MACHINE",
+    "NATIVE",
+    "Ring",
+    "RingReader",
+    "acquire",
+    "is_in_order",
+    "joined",
+    "selected",
+]
 
 DISABLED: Final = os.environ.get("HOLTER_DISABLED") == "1"
 
@@ -44,6 +55,18 @@ NATIVE: Final = _native()
 """The ring, the timed call, the span and the stream step in C, or None: the pieces in Python do the same."""
 
 IMPLEMENTATION: Final = "pure Python" if NATIVE is None else "C"
+
+MACHINE: Final = os.uname().machine if hasattr(os, "uname") else ""
+_KEEP_ORDER: Final = frozenset({"x86_64", "amd64", "i386", "i486", "i586", "i686"})
+
+
+def is_in_order(writer: str, *, reader: str = IMPLEMENTATION, machine: str = MACHINE) -> bool:
+    """
+    Whether one process sees what another stores in the order in which it was stored.
+
+    On an x86-64 it does; elsewhere the *writer* and the *reader* must see to it, which only C can.
+    """
+    return machine.lower() in _KEEP_ORDER or writer == reader == "C"
 
 
 def _already_in_order() -> None:

@@ -171,10 +171,10 @@ def test_a_span_refuses_what_is_neither_a_function_nor_a_with(monitor: Monitor) 
     span: Any = monitor.span("refused")
     kind = type(span)
     for wrong in (
-        lambda: span(),
+        span,
         lambda: span(len, len),
         lambda: span(other=len),
-        lambda: kind.__enter__(),
+        kind.__enter__,
         lambda: kind.__enter__(1),
         lambda: kind.__exit__(span),
     ):
