@@ -20,6 +20,9 @@ from programs import run, succeed
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
 
 
+# Sixteen threads that never wait leave the one that starts and stops its share of the CPUs: where other programs want
+# those too, it needs a minute for what takes a second of CPU time.
+@pytest.mark.timeout(300)
 def test_starts_and_stops_under_sixteen_threads_count_everything() -> None:
     """Whatever runs when a monitor stops or starts, in other files and rings: no call is missing, none is double."""
     told = succeed(
@@ -50,12 +53,13 @@ def test_starts_and_stops_under_sixteen_threads_count_everything() -> None:
             before = sum(counts)
             while sum(counts) < before + 2_000:
                 time.sleep(0.001)
-            stopped.append(monitor.stop(20))
+            stopped.append(monitor.stop(100))
         done.set()
         for thread in threads:
             thread.join()
         print(json.dumps([sum(counts), holter.snapshot().find(work).total.count, stopped]))
-        """
+        """,
+        within=280,
     )
     assert [told[0], [True] * 4] == told[1:]
 
