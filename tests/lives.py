@@ -87,9 +87,13 @@ class Life:
             self.lost += lost
             yield records
 
-    def open_calls(self) -> list[tuple[int, int, int]]:
+    def open_calls(self) -> list[tuple[int, int, int, int]]:
         """Return the calls that run."""
-        return [(start, series, 77) for ring in self.all for start, series in RingReader(ring.memory).open_calls()]
+        return [
+            (start, series, 77, task)
+            for ring in self.all
+            for start, series, task in RingReader(ring.memory).open_calls()
+        ]
 
     def turn(self, *alerts: Alert, now: bool = False, own_history: bool = False) -> Snapshot:
         """End an interval, and write it down."""

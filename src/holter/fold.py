@@ -225,8 +225,9 @@ class Fold:
                 start_ns=start_ns,
                 age_seconds=max(0.0, (monotonic_ns - start_ns) / 1e9),
                 thread=thread,
+                task=task,
             )
-            for start_ns, series, thread in sorted(self.scope.recorder.open_calls())
+            for start_ns, series, thread, task in sorted(self.scope.recorder.open_calls())
             if series in self._series
         )
 

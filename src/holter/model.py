@@ -46,7 +46,10 @@ _FAILED = (Outcome.ERROR.label, Outcome.TIMEOUT.label)
 @dataclass(frozen=True, slots=True)
 class OpenCall:
     """
-    A call that is running: which, since when (monotonic), and in which native thread.
+    A call that is running: which, since when (monotonic), in which native thread, and in which task.
+
+    ``task`` is the same number for the watched coroutines that one task runs, and another for each task that runs at
+    the same time; 0 for all other calls, and where the pieces in Python are in use.
 
     >>> import holter
     >>> @holter.watch
@@ -61,6 +64,7 @@ class OpenCall:
     start_ns: int
     age_seconds: float
     thread: int
+    task: int = 0
 
 
 @dataclass(frozen=True, slots=True)

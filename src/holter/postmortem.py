@@ -211,10 +211,12 @@ def _running_table(running: list[Running]) -> Table:
             words.count(one.ended),
             "" if one.longest_seconds is None else words.duration(one.longest_seconds),
             str(one.call.thread),
+            f"{one.call.task:x}" if one.call.task else "",
         )
         for one in running
     )
-    return Table(("running", "for", "ended", "longest", "thread"), rows, frozenset({1, 2, 3, 4})).without_empty()
+    heading = ("running", "for", "ended", "longest", "thread", "task")
+    return Table(heading, rows, frozenset({1, 2, 3, 4, 5})).without_empty()
 
 
 def _figures(
@@ -236,6 +238,7 @@ def _figures(
                 "call": plain(one.call.name),
                 "seconds": plain(one.call.age_seconds),
                 "thread": one.call.thread,
+                "task": one.call.task,
                 "ended": one.ended,
                 "longest_seconds": plain(one.longest_seconds),
                 "hangs": one.hangs,

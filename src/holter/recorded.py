@@ -290,7 +290,7 @@ class _Rings:
     """The records and slots of all rings, and how many records came after those that were folded and are not here."""
 
     def __init__(self, sections: Sections, entries: Mapping[int, Entry], fold: Folded, *, is_live: bool) -> None:
-        self.slots: list[tuple[int, int, int]] = []
+        self.slots: list[tuple[int, int, int, int]] = []
         self.lost = 0
         self._factors = {key: entry.factor for key, entry in entries.items()}
         parts = [np.zeros(0, RECORDED)]
@@ -331,7 +331,7 @@ class _Rings:
         slots = words[FIRST_SLOT_WORD : FIRST_SLOT_WORD + SLOTS * SLOT_WORDS].view(SLOT)
         used = slots[slots["start_ns"] > 0]
         thread = int(words[THREAD_WORD].astype(np.int64))
-        self.slots += [(start, series, thread) for start, series, *_ in used.tolist()]
+        self.slots += [(start, series, thread, task) for start, series, task, _ in used.tolist()]
 
     def _records(
         self, words: NDArray[np.uint64], again: NDArray[np.uint64], ring: int, cursor: int
@@ -374,7 +374,9 @@ def _known(records: NDArray[np.void], head: int, again: NDArray[np.uint64]) -> N
     return records[~later]
 
 
-def _open_calls(slots: list[tuple[int, int, int]], entries: Mapping[int, Entry], ended_ns: int) -> tuple[OpenCall, ...]:
+def _open_calls(
+    slots: list[tuple[int, int, int, int]], entries: Mapping[int, Entry], ended_ns: int
+) -> tuple[OpenCall, ...]:
     return tuple(
         OpenCall(
             name=_owner(entries[series].series) if series in entries else f"series {series}",
@@ -382,8 +384,9 @@ def _open_calls(slots: list[tuple[int, int, int]], entries: Mapping[int, Entry],
             start_ns=start,
             age_seconds=max(0.0, (ended_ns - start) / 1e9),
             thread=thread,
+            task=task,
         )
-        for start, series, thread in sorted(slots)
+        for start, series, thread, task in sorted(slots)
         if start < ended_ns + _PLAUSIBLE_NS
     )
 

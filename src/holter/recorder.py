@@ -319,13 +319,13 @@ class Recorder:
         """Return up to which sequence each ring in the file has been read, by its number there."""
         return {self.filed[id(ring)]: self._reader(ring).cursor for ring in list(self.all) if id(ring) in self.filed}
 
-    def open_calls(self) -> list[tuple[int, int, int]]:
-        """Return start, series and native thread id of each call that is listed; the caller is ``exclusive``."""
+    def open_calls(self) -> list[tuple[int, int, int, int]]:
+        """Return start, series, native thread id and task of each call that is listed; the caller is ``exclusive``."""
         found = []
         for ring in list(self.all):
             if ring.live:
                 thread = ring.words[THREAD_WORD]
-                found += [(start, series, thread) for start, series in self._reader(ring).open_calls()]
+                found += [(start, series, thread, task) for start, series, task in self._reader(ring).open_calls()]
         return found
 
 

@@ -182,7 +182,7 @@ class RingContract:
         """It is listed with its start and series, and counted as begun; the ring lives as long as it runs."""
         call = ring.begin(70, 123)
         assert (123, 70, ring) == (call[START], call[LEAF], call[HOME])
-        assert [(123, 70)] == list(RingReader(ring.memory).open_calls())
+        assert [(123, 70, 0)] == list(RingReader(ring.memory).open_calls())
         assert ring.live
         ring.release(call)
         assert ([], 0, False) == (list(RingReader(ring.memory).open_calls()), call[START], ring.live)
@@ -211,7 +211,7 @@ class RingContract:
         inner = ring.enter(2, 20)
         beside = ring.begin(3, 30)
         assert ([inner], outer, None) == (ring.current, inner[OUTER], outer[OUTER])
-        assert [(10, 1), (20, 2), (30, 3)] == sorted(RingReader(ring.memory).open_calls())
+        assert [(10, 1, 0), (20, 2, 0), (30, 3, 0)] == sorted(RingReader(ring.memory).open_calls())
         ring.leave(inner, 40, 0)
         assert [outer] == ring.current
         ring.release(beside)
@@ -221,7 +221,7 @@ class RingContract:
     def test_calls_beyond_the_slots_are_counted(self, ring: Any) -> None:
         """256 open calls are listed; those beyond count as begun and end like the others."""
         calls = [ring.enter(1, 1000 + number) for number in range(SLOTS + 50)]
-        assert list(range(1000, 1000 + SLOTS)) == sorted(start for start, _ in RingReader(ring.memory).open_calls())
+        assert list(range(1000, 1000 + SLOTS)) == sorted(start for start, *_ in RingReader(ring.memory).open_calls())
         assert SLOTS + 50 == cell(ring, 1)[3]
         for call in reversed(calls):
             ring.leave(call, 5000, 0)

@@ -483,3 +483,41 @@ def test_a_function_that_is_marked_as_a_coroutine_function_runs_in_its_call(moni
     snapshot = monitor.snapshot()
     assert {"ok": 1, "error": 1} == outcomes(snapshot)
     assert (2, 1.25, 0.5, 0.75) == values(snapshot, names.CALL_DURATION)
+
+
+def test_open_calls_of_coroutines_tell_their_tasks_apart() -> None:
+    """Coroutines that one task awaits have its number, other tasks have others, and other calls none."""
+    monitor = Monitor("test", samplers=[])
+    found: list[tuple[str, int]] = []
+
+    @monitor.watch(name="look")
+    def look() -> None:
+        found.extend((call.name, call.task) for call in monitor.snapshot().open_calls)
+
+    @monitor.watch(name="inner")
+    async def inner(barrier: asyncio.Barrier) -> None:
+        async with barrier:
+            await asyncio.sleep(0)
+        async with barrier:
+            await asyncio.sleep(0)
+
+    @monitor.watch(name="outer")
+    async def outer(barrier: asyncio.Barrier) -> None:
+        await inner(barrier)
+
+    async def main() -> None:
+        barrier = asyncio.Barrier(3)
+        tasks = [asyncio.create_task(outer(barrier)) for _ in range(2)]
+        async with barrier:
+            look()
+        async with barrier:
+            pass
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    look()
+    tasks = {name: sorted(task for called, task in found if called == name) for name in ("outer", "inner", "look")}
+    assert tasks["outer"] == tasks["inner"]
+    assert [0, 0] == tasks["look"]
+    assert (2 if NATIVE is not None else 1) == len(set(tasks["outer"]))
+    assert (NATIVE is not None) == all(tasks["outer"])

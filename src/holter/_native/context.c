@@ -180,8 +180,16 @@ call_in_context(PyObject *context)
     return first_open(context_get(context));
 }
 
-void
-context_enter(PyObject *context, Call *call)
+static void
+context_tell(Call *call)
+{
+    /* A task has a context of its own, which lives as long as it does. Its address says nothing by itself. */
+    uint64_t task = (uint64_t)(uintptr_t)PyThreadState_Get()->context;
+    ring_tell_task(&call->home->core, call->slot, task >> 4);
+}
+
+static void
+context_put(PyObject *context, Call *call)
 {
 #ifdef SHARES_STANDING
     Standing *standing = standing_alone(context);
@@ -195,6 +203,13 @@ context_enter(PyObject *context, Call *call)
 #endif
     call->outer = (PyObject *)call_in_context(context);
     context_set(context, (PyObject *)call);
+}
+
+void
+context_enter(PyObject *context, Call *call)
+{
+    context_put(context, call);
+    context_tell(call);
 }
 
 void

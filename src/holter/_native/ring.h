@@ -182,9 +182,19 @@ ring_take_slot(ring_core *ring, uint32_t series, int64_t start_ns)
     RING_STEP();
     ring_store(words + 1, series);
     RING_STEP();
+    ring_store(words + 2, 0);
+    RING_STEP();
     atomic_store_explicit(words, (uint64_t)start_ns, memory_order_release);
     RING_STEP();
     return slot;
+}
+
+/* Says which task runs the call that a slot lists. */
+static inline void
+ring_tell_task(ring_core *ring, uint32_t slot, uint64_t task)
+{
+    ring_store(ring_slot(ring, slot) + 2, task);
+    RING_STEP();
 }
 
 /* Any thread may. */
