@@ -32,6 +32,7 @@ class Membership:
 
     def __init__(self) -> None:
         self.group: Group | None = None
+        self._has_skipped = False
 
     def join(self, monitor: object, settings: Settings, scope: Scope) -> None:
         """Be one of the group that *settings* name, if they name one, and lead it if nobody does."""
@@ -58,7 +59,8 @@ class Membership:
         if self.group is not None and self.group.leadership.is_held:
             scope = fold.scope
             fold.set(scope.series(names.GROUP_MEMBERS, "{process}", "gauge"), self.group.size)
-            if self.group.skipped:
+            self._has_skipped = self._has_skipped or bool(self.group.skipped)
+            if self._has_skipped:
                 fold.set(scope.series(names.GROUP_SKIPPED, "{process}", "gauge"), len(self.group.skipped))
 
     def turn(self, own: Snapshot) -> Snapshot | None:

@@ -57,7 +57,7 @@ _HELP: Final = {
     names.SAMPLER_INTERVAL: "How often a sampler is called that took more than its budget of CPU time.",
     names.COLLECTOR_DURATION: "How long a round of holter's collector took.",
     names.GROUP_MEMBERS: "Processes of this service that live.",
-    names.GROUP_SKIPPED: "Processes of this service whose recordings have a format that this holter cannot read.",
+    names.GROUP_SKIPPED: "Processes of this service whose recordings have another format.",
     names.SERIES_COUNT: "Series that holter keeps.",
     names.EXPORTER_FAILURES: "Exports that failed.",
     names.EXPORTER_DROPPED: "Alerts that an exporter has never shipped.",
