@@ -72,6 +72,7 @@ class Member:
         self.places: tuple[ErrorPlace, ...] = ()
         self.lost = self.ended_ns = self.changed_ns = 0
         self._scopes: set[int] = set()
+        self._listed: list[bytes] = []
         self._marks: dict[int, tuple[int, float, int]] = {}
         self._used = self._sequence = self._noticed = 0
 
@@ -108,14 +109,12 @@ class Member:
             else:
                 self.process = with_state(self.process, sections, here)
             self.ended_ns = sections.beat.monotonic_ns
-            self._scopes = {
-                scope
-                for content in sections.contents(Section.MEMBERSHIP)
-                for scope, named in documents.decode_memberships(
-                    content[8 : int.from_bytes(content[:8], "little")]
-                ).items()
-                if named == self._name
-            }
+            listed = [
+                content[8 : int.from_bytes(content[:8], "little")] for content in sections.contents(Section.MEMBERSHIP)
+            ]
+            if listed != self._listed:
+                named = (one for content in listed for one in documents.decode_memberships(content).items())
+                self._listed, self._scopes = listed, {scope for scope, name in named if name == self._name}
             if self._scopes and self.process.user == _user():
                 self._read(sections)
                 return True
@@ -131,13 +130,16 @@ class Member:
             self.series = {key: entry.series for key, entry in self.entries.items() if entry.scope in self._scopes}
         if half is not None and fold is not None:
             self._sequence, self.lost = half[0], fold.lost
-            for key, mark in fold.marks():
-                if key not in self.series or self._marks.get(key) == mark:
-                    continue
-                reading = fold.reading(key, level=self.series[key].kind in LEVELS)
-                if reading is not None:
-                    self._marks[key], self.readings[key] = mark, reading
-                    self.changed.add(key)
+            moved = [
+                (row, key, mark)
+                for row, (key, mark) in enumerate(fold.marks())
+                if key in self.series and self._marks.get(key) != mark
+            ]
+            levels = [self.series[key].kind in LEVELS for _, key, _ in moved]
+            readings = fold.readings([row for row, _, _ in moved], levels)
+            for (_, key, mark), reading in zip(moved, readings, strict=True):
+                self._marks[key], self.readings[key] = mark, reading
+                self.changed.add(key)
         notices = newest_half(sections, Section.NOTICES, sections.longest_text)
         if notices is not None and notices[0] != self._noticed:
             self._noticed, self.places = notices[0], documents.decode_notices(notices[1])[1]

@@ -58,6 +58,7 @@ _HELP: Final = {
     names.COLLECTOR_DURATION: "How long a round of holter's collector took.",
     names.GROUP_MEMBERS: "Processes of this service that live.",
     names.GROUP_SKIPPED: "Processes of this service whose recordings have another format.",
+    names.GROUP_READ_INTERVAL: "The time between the last two readings of the other processes by the one that leads.",
     names.SERIES_COUNT: "Series that holter keeps.",
     names.EXPORTER_FAILURES: "Exports that failed.",
     names.EXPORTER_DROPPED: "Alerts that an exporter has never shipped.",
