@@ -253,6 +253,8 @@ OF_ONE = {
     *("Goodput A", "Progress A", "What was logged A", "CPUs in use A", "Memory A", "Threads A", "Open files A"),
     *("CPU of the host A", "Memory of the host A", "Records a second A", "Records a second B", "Processes A"),
     *("Running now A", "Oldest call that runs A", "Alerts of holter's own checks A"),
+    # The bounds that the journals set were too narrow once under gunicorn on a machine with ten times its load.
+    *("Where the time of a request goes B", "Waiting before the service A"),
 }
 
 
