@@ -56,6 +56,55 @@ def quantiles(metric: str, by: str, selector: str = ALL) -> tuple[Query, ...]:
     return tuple(Query(f"histogram_quantile({q}, {buckets})", f"{legend} p{q * 100:g}") for q in (0.5, 0.9, 0.99))
 
 
+def requests() -> list[Panel]:
+    """Return the panels of whole requests, as `holter.ASGI` records them."""
+    parts = ("receive", "handle", "send")
+    ended = f"sum by (http_route) (rate(http_server_request_duration_seconds_count{{{ALL}}}{RATE})) > 0"
+    queued = f"{rate('holter_request_queue_time_seconds_count', 'http_route')} > 0"
+    return [
+        Panel(
+            "Requests a second",
+            "How many requests were answered, by route and status.",
+            "reqps",
+            (
+                Query(
+                    rate("http_server_request_duration_seconds_count", "http_route, http_response_status_code"),
+                    "{{http_route}} {{http_response_status_code}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Time of a request",
+            "From the moment it reaches the application until it is answered, a slow client's time included.",
+            "s",
+            quantiles("http_server_request_duration_seconds", "http_route"),
+        ),
+        Panel(
+            "Where the time of a request goes",
+            "Per request: its client sending it, the application, its client taking the answer.",
+            "s",
+            tuple(
+                Query(
+                    f"{rate(f'holter_request_{part}_time_seconds_sum', 'http_route')} / ({ended})",
+                    f"{{{{http_route}}}} {part}",
+                )
+                for part in parts
+            ),
+        ),
+        Panel(
+            "Waiting before the service",
+            "Per request, since the moment that a proxy has put into X-Request-Start. One that grows is overload.",
+            "s",
+            (
+                Query(
+                    f"{rate('holter_request_queue_time_seconds_sum', 'http_route')} / ({queued})",
+                    "{{http_route}}",
+                ),
+            ),
+        ),
+    ]
+
+
 ROWS: dict[str, list[Panel]] = {
     "Calls": [
         Panel(
@@ -132,6 +181,7 @@ ROWS: dict[str, list[Panel]] = {
             (Query(rate("holter_call_units_total", "holter_call_name", CALL), "{{holter_call_name}}"),),
         ),
     ],
+    "Requests": requests(),
     "Streams": [
         Panel(
             "Items a second",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from holter.clock import SYSTEM, Clock
 from holter.group import Group
 from holter.members import GroupName
 from holter.model import Snapshot
@@ -17,10 +18,10 @@ NAME = GroupName("sentiment", "")
 class Worker:
     """A process of the service, in this one: a life in a recording, and its view of the group."""
 
-    def __init__(self, folder: Path, name: GroupName = NAME) -> None:
+    def __init__(self, folder: Path, name: GroupName = NAME, clock: Clock = SYSTEM) -> None:
         self.life = Life(folder)
         self.life.recording.enlist(Membership(self.life.scope.number, *name))
-        self.group = Group(folder, name, self.life.recording.path, 60.0)
+        self.group = Group(folder, name, self.life.recording.path, 60.0, clock=clock)
         self.done = 0
         self.ring = self.life.ring()
         self.call = self.life.scope.call("predict")
@@ -34,10 +35,10 @@ class Worker:
             self.ring.leave(call, time.monotonic_ns(), 2)
         self.done += times
 
-    def turn(self) -> Snapshot | None:
-        """End an interval, and return what the group did if this one leads."""
+    def turn(self, *, now: bool = True) -> Snapshot | None:
+        """End an interval, and return what the group did if this one leads; as it is *now*, or as it was read last."""
         self.snapshot = self.life.turn(now=True)
-        return self.group.turn(self.snapshot)
+        return self.group.turn(self.snapshot, now=now)
 
     def stop(self) -> list[Snapshot]:
         """End as a monitor does whose process lives on; return what was told of the group on the way."""

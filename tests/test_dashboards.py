@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,6 +97,27 @@ class Program:
             targets={"duration": 100.0},
         )
 
+        self.app = holter.ASGI(self._hello, monitor=monitor)
+
+    async def _hello(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = SimpleNamespace(path="/hello")
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    def request(self) -> None:
+        """Answer a request that has waited for a second."""
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        async def send(_: Any) -> None:
+            pass
+
+        since = f"t={time.time() - 1:.3f}".encode()
+        scope = {"type": "http", "method": "GET", "scheme": "http", "headers": [(b"x-request-start", since)]}
+        asyncio.run(self.app(scope, receive, send))
+
     def _predict(self, *, fails: bool) -> None:
         with self.monitor.span("tokenize"):
             time.sleep(0.001)
@@ -108,6 +131,7 @@ class Program:
                 self.predict(fails=turn % 5 == 0)
             list(self.stream())
             list(self.tokens())
+            self.request()
             for _ in run.steps([1, 2]):
                 run.log(loss=0.5)
 
@@ -182,6 +206,15 @@ def test_panels_tell_calls_errors_and_stages_apart(program: Program) -> None:
     shares = {labels["holter_call_name"]: value for labels, value in program.ask("Share of calls that fail A")}
     assert shares["stream"] == 0
     assert 0 < shares["predict"] <= 1
+
+
+@needs_prometheus
+def test_panels_tell_requests_by_route(program: Program) -> None:
+    """And how long each has waited before the service."""
+    by = {"http_route": "/hello"}
+    assert [{**by, "http_response_status_code": "200"}] == [labels for labels, _ in program.ask("Requests a second A")]
+    ((labels, seconds),) = program.ask("Waiting before the service A")
+    assert (by, True) == (labels, 1.0 <= seconds < 1.5)
 
 
 @needs_prometheus

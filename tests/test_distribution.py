@@ -6,6 +6,7 @@ import math
 import struct
 import sys
 from fractions import Fraction
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,7 @@ from holter.distribution import (
     Floats,
     Histogram,
     indices,
+    joined,
 )
 from holter.model import Distribution
 
@@ -324,3 +326,11 @@ def test_a_large_batch_is_counted_whole(size: int) -> None:
 def test_a_histogram_is_shown_in_one_line() -> None:
     """Its counts, up to 8 KiB of them, are no reading matter."""
     assert len(repr(Histogram.of([1e-6, 1.0]))) < 200
+
+
+@given(st.lists(st.lists(st.floats(), max_size=20), min_size=1, max_size=6))
+@example([[1.0], [LARGEST, -SMALLEST], [0.0, math.nan]])
+def test_joined_at_once_is_merged_one_by_one(parts: list[list[float]]) -> None:
+    """However many histograms there are, of whatever scales."""
+    histograms = [Histogram.of(values) for values in parts]
+    assert reduce(Histogram.merge, histograms) == joined(histograms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from crews import NAME, Worker, calls
 from holter import group, layout, leadership
+from holter.clock import Clock
 from holter.departed import TotalsFiles
 from holter.layout import FORMAT_WORD
 from holter.members import GroupName, Member, Members
@@ -37,8 +39,8 @@ def team(folder: Path) -> Iterator[Any]:
     """Make workers, which let go of everything at the end."""
     workers: list[Worker] = []
 
-    def make(name: GroupName = NAME) -> Worker:
-        workers.append(Worker(folder, name))
+    def make(name: GroupName = NAME, **more: Any) -> Worker:
+        workers.append(Worker(folder, name, **more))
         return workers[-1]
 
     yield make
@@ -94,7 +96,7 @@ def test_what_has_ended_stays_counted_once(team: Any, *, clean: bool) -> None:
     assert [57, 57, 57] == [calls(first.turn()) for _ in range(3)]
     assert clean != second.life.recording.path.exists()
     assert 1 == first.group.size
-    found = first.group.turn(first.snapshot).find(CALL_UNITS)
+    found = first.group.turn(first.snapshot, now=True).find(CALL_UNITS)
     assert 2 * 57 == found.total.sum
 
 
@@ -252,6 +254,54 @@ def test_a_recording_of_another_format_is_named_and_left_out(team: Any) -> None:
     assert second.life.recording.path.name == name
     assert "format 2" in why
     second.life.recording._words[FORMAT_WORD] = layout.MAJOR
+
+
+class Dear:
+    """A clock by which a turn takes *cpu_seconds* of CPU time, and that else stands still."""
+
+    def __init__(self, cpu_seconds: float) -> None:
+        self.seconds = 1_000.0
+        cpu_ns = itertools.count(0, int(cpu_seconds * 1e9))
+        self.clock = Clock(monotonic_ns=lambda: int(self.seconds * 1e9), thread_cpu_ns=lambda: next(cpu_ns))
+
+
+@pytest.mark.parametrize(("cpu_seconds", "rest_seconds"), [(0.009, 1), (0.045, 5), (10.0, 30)])
+def test_others_are_read_as_often_as_a_hundredth_of_a_core_allows(
+    team: Any, cpu_seconds: float, rest_seconds: int
+) -> None:
+    """Each interval where it is cheap, each 30 seconds at least; what the leader does itself is told at once."""
+    dear = Dear(cpu_seconds)
+    first, second = team(clock=dear.clock), team()
+    first.turn(now=False)
+    told, intervals = [], 0
+    for _ in range(2 * rest_seconds):
+        dear.seconds += 1
+        first.work(1)
+        second.work(10)
+        second.turn()
+        whole = first.turn(now=False)
+        intervals += whole.find("holter.call.duration").interval.count
+        told.append(calls(whole) - first.done)
+    assert {0, 10 * rest_seconds, 20 * rest_seconds} == {0, *told}
+    assert second.done == told[-1]
+    assert first.done + second.done == intervals
+    assert rest_seconds == first.group.read_seconds
+
+
+def test_what_is_to_be_told_now_is_read_now(team: Any) -> None:
+    """At the end, and where somebody asks for all that there is, whatever it costs."""
+    first, second = team(clock=Dear(10.0).clock), team()
+    first.turn(now=False)
+    second.work(5)
+    second.turn()
+    assert [0, 5] == [calls(first.turn(now=now)) for now in (False, True)]
+    second.work(1)
+    second.end(clean=True)
+    assert second.life.recording.path.exists()
+    assert 5 == calls(first.turn(now=False))
+    (told,) = first.stop()[-1:]
+    assert 6 == calls(told)
+    assert not second.life.recording.path.exists()
 
 
 def test_a_full_file_system_loses_no_count(team: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

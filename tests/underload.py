@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +54,7 @@ class Load:
 
     responses: Counter[tuple[str, int]] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
+    times: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def answered(self, path: str) -> int:
         """Return how many responses there were, whatever they said."""
@@ -74,6 +75,7 @@ def generate(url: str, load: Sequence[tuple[str, str | None, int, int]], *option
         for row in csv.DictReader(told.splitlines()):
             seen.responses[path, int(row["status-code"])] += 1
             seen.seconds[path] += float(row["response-time"])
+            seen.times[path].append(float(row["response-time"]))
     return seen
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -304,3 +304,42 @@ class Histogram:
         if self.zero_count:
             yield 0.0, 0.0, self.zero_count
         yield from self.positive.edges(self.scale)
+
+
+def joined(histograms: Sequence[Histogram]) -> Histogram:
+    """Return the histogram of all values of one or more *histograms*, as merging them one by one; some 3 us each."""
+    first, *others = histograms
+    if not others:
+        return first
+    scale = min(one.scale for one in histograms)
+    sides = [[side for one in histograms if (side := _side(one, scale, name)).memory] for name in _SIDES]
+    shift = max(shift_to_fit(*_span(held)) if held else 0 for held in sides)
+    return Histogram(
+        scale - shift,
+        sum(one.zero_count for one in histograms),
+        sum(one.nonfinite for one in histograms),
+        *(_total([side.coarser(shift) for side in held]) for held in sides),
+    )
+
+
+_SIDES: Final = ("positive", "negative")
+
+
+def _side(one: Histogram, scale: int, name: str) -> Buckets:
+    side: Buckets = getattr(one, name)
+    return side.coarser(one.scale - scale)
+
+
+def _span(held: Sequence[Buckets]) -> tuple[int, int]:
+    return min(side.offset for side in held), max(side.last for side in held)
+
+
+def _total(held: Sequence[Buckets]) -> Buckets:
+    if not held:
+        return NO_BUCKETS
+    low, high = _span(held)
+    counts = np.zeros(high - low + 1, np.int64)
+    for side in held:
+        at = side.offset - low
+        counts[at : at + side.size] += side.counts
+    return Buckets(low, counts.tobytes())

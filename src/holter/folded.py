@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -129,6 +129,8 @@ class Folded:
     _ends: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _indices: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, BUCKET_INDEX))
     _counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, BUCKET_COUNT))
+    _is_sound: bool = True
+    """Whether all buckets are as a writer writes them; else each row's are looked at."""
     _rows: Rows = field(default_factory=lambda: Rows(np.zeros(0, np.int64)))
     _cursor_rows: Rows = field(default_factory=lambda: Rows(np.zeros(0, np.int64)))
     _elsewhere_rows: Rows = field(default_factory=lambda: Rows(np.zeros(0, np.int64)))
@@ -163,6 +165,7 @@ class Folded:
             _ends=ends,
             _indices=indices,
             _counts=counts,
+            _is_sound=_are_sound(table, ends, indices, counts),
             _rows=Rows(table["series"]),
             _cursor_rows=Rows(cursors["ring"]),
             _elsewhere_rows=Rows(cells["series"]),
@@ -173,7 +176,7 @@ class Folded:
         return self._table["series"]
 
     def marks(self) -> list[tuple[int, tuple[int, float, int]]]:
-        """Return of each series that has a reading its id, and what differs whenever the reading does."""
+        """Return of each series that has a reading, row by row, its id and what differs whenever the reading does."""
         table = self._table
         columns = (table[name].tolist() for name in ("count", "sum", "last_ns"))
         return list(zip(table["series"].tolist(), zip(*columns, strict=True), strict=True))
@@ -195,26 +198,16 @@ class Folded:
     def reading(self, series: int, *, level: bool = False) -> Reading | None:
         """Return what was folded of *series*, None if it is not among them; of a *level* without a histogram."""
         row = self._rows.find(series)
-        if row is None:
-            return None
-        # All fields at once: one by one they take ten times as long.
-        _, count, total, units, *extremes, first_ns, last_ns, scale, zeros, nonfinite, above, below = self._table[
-            row
-        ].item()
-        low, high, first, last = [None if math.isnan(value) else value for value in extremes]
-        histogram = None if level else self._histogram(row, scale, (zeros, nonfinite), (above, below))
-        return Reading(
-            count=count,
-            sum=total,
-            units=units,
-            minimum=low,
-            maximum=high,
-            last=last,
-            histogram=histogram,
-            first=first,
-            first_ns=first_ns,
-            last_ns=last_ns,
-        )
+        return None if row is None else next(self.readings([row], [level]))
+
+    def readings(self, rows: Sequence[int], levels: Iterable[bool]) -> Iterator[Reading]:
+        """Yield the readings in some *rows*; of those that are *levels* without a histogram."""
+        # All fields of all rows at once: one by one they take ten times as long.
+        for row, level, values in zip(rows, levels, self._table[list(rows)].tolist(), strict=True):
+            _, count, total, units, *extremes, first_ns, last_ns, scale, zeros, nonfinite, above, below = values
+            low, high, first, last = [None if math.isnan(value) else value for value in extremes]
+            histogram = None if level else self._histogram(row, scale, (zeros, nonfinite), (above, below))
+            yield Reading(count, total, units, low, high, last, histogram, first, first_ns, last_ns)
 
     def _histogram(self, row: int, scale: int, others: tuple[int, int], sizes: tuple[int, int]) -> Histogram | None:
         """Return the histogram of a row with so many zeros and not finite values, and so many buckets of each sign."""
@@ -232,11 +225,29 @@ class Folded:
         """Return the buckets of one sign, None if they are none that a histogram has."""
         if start == end:
             return _NONE
-        counts, places = self._counts[start:end], self._indices[start:end].astype(np.int64)
-        offset = int(places[0])
-        in_order = (places[1:] > places[:-1]).all() and int(places[-1]) - offset < WINDOW
-        if not in_order or counts.min() <= 0 or counts.max() >= _MOST:
+        counts, places = self._counts[start:end], self._indices[start:end]
+        offset, last = int(places[0]), int(places[-1])
+        if not 0 <= last - offset < WINDOW or not (self._is_sound or _in_order(places, counts)):
             return None
-        dense = np.zeros(int(places[-1]) - offset + 1, np.int64)
+        if last - offset == end - start - 1:
+            return Buckets(offset, counts.tobytes())
+        dense = np.zeros(last - offset + 1, np.int64)
         dense[places - offset] = counts
         return Buckets(offset, dense.tobytes())
+
+
+def _are_sound(
+    table: NDArray[np.void], ends: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[np.int64]
+) -> bool:
+    """Whether the buckets of each sign of each row are in order, and none is empty."""
+    if not len(counts):
+        return True
+    rises = indices[1:] > indices[:-1]
+    # From one sign to the other, and from one row to the next, they may fall.
+    starts = np.concatenate([ends, ends - table["negative"]])
+    rises[starts[(starts > 0) & (starts < len(counts))] - 1] = True
+    return bool(rises.all() and counts.min() > 0 and counts.max() < _MOST)
+
+
+def _in_order(places: NDArray[np.int32], counts: NDArray[np.int64]) -> bool:
+    return bool((places[1:] > places[:-1]).all() and counts.min() > 0 and counts.max() < _MOST)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from holter.clock import SYSTEM, Clock
 from holter.departed import Departed, TotalsFiles, read_departed
 from holter.errors import RecordingError
 from holter.launcher import is_gone, launcher
@@ -36,6 +37,8 @@ FRESH_NS: Final = 250_000_000
 _GAP_NS: Final = 60_000_000_000
 """So long the totals of a group without a process wait for the next one that the same parent starts."""
 _SHORTEST_PATIENCE_NS: Final = 2_000_000_000
+_READING_SHARE: Final = 0.01
+_LONGEST_REST_NS: Final = 30_000_000_000
 
 
 @dataclass(slots=True)
@@ -57,6 +60,10 @@ class _Whole:
     departed_seen: object = None
     departed: Departed = field(default_factory=Departed)
     joined_version: int = -1
+    others: list[Member] = field(default_factory=list)
+    """Those but this one that were there when they were read last."""
+    read_ns: int = 0
+    due_ns: int = 0
 
 
 class Group:
@@ -65,10 +72,15 @@ class Group:
 
     A leader that gives no sign of life for two intervals, and two seconds, is replaced; one that has died, at the
     next `turn` of any other. One thread at a time calls `turn`; `view` any.
+
+    To read what the others have written down takes whoever leads some 3 ms of CPU time each. Where that would be
+    more than a hundredth of a core they are read less often, each 30 seconds at least.
     """
 
-    def __init__(self, folder: Path, name: GroupName, mine: Path, interval_seconds: float) -> None:
-        self.name, self._folder, self._mine = name, folder, mine
+    def __init__(
+        self, folder: Path, name: GroupName, mine: Path, interval_seconds: float, clock: Clock = SYSTEM
+    ) -> None:
+        self.name, self._folder, self._mine, self._clock = name, folder, mine, clock
         patience_ns = max(_SHORTEST_PATIENCE_NS, int(2e9 * interval_seconds))
         self.leadership = Leadership(folder, name.key, mine, patience_ns)
         self._totals = TotalsFiles(folder, name.key)
@@ -82,6 +94,8 @@ class Group:
         self.skipped: Mapping[str, str] = {}
         self.size = 1
         """How many processes live, when it was looked last."""
+        self.read_seconds: float | None = None
+        """The time between the last two readings of the others, None where there are none."""
 
     def lead(self) -> bool:
         """Lead the group if nobody else does; return whether this process leads."""
@@ -90,16 +104,18 @@ class Group:
         self._leading = None
         return False
 
-    def turn(self, own: Snapshot) -> Snapshot | None:
+    def turn(self, own: Snapshot, *, now: bool = False) -> Snapshot | None:
         """
         Return what all do together, as of *own*, the newest snapshot of this process; None if it does not lead.
 
-        Others are told of as they have last written down. The intervals follow each other while one process leads,
+        Others are told of as they have last written down, and as they were read last: each time, unless that takes
+        too much of a core, and it is not to be *now*. The intervals follow each other while one process leads,
         and when one has handed over to the next. One that takes over from a leader which has died cannot know
         what that one had told of: its first interval has no more than this process's own.
         """
         if not self.lead():
             return None
+        begun_ns, cpu_ns = self._clock.monotonic_ns(), self._clock.thread_cpu_ns()
         whole, is_first = self._leading, False
         told, told_ns = None, 0
         if whole is None:
@@ -109,19 +125,30 @@ class Group:
                 told = whole.departed.told
                 whole.departed.told, whole.departed.told_ns = {}, 0
                 self._is_unwritten = True
+        if is_read := now or begun_ns >= whole.due_ns:
+            self._read(whole, begun_ns)
+        living = whole.others
+        parts: dict[str, Part] = {_OWN: _Fixed(own.series, own.total, own.interval)}
+        parts |= {member.identity: member for member in living}
+        joined = self._joined(whole, parts, own, is_first=is_first, told=told)
+        interval_ns = own.interval_ns if told is None else max(0, own.monotonic_ns - told_ns)
+        self._told_ns = own.monotonic_ns
+        lost = own.lost + whole.departed.lost + sum(member.lost for member in living)
+        joined = replace(joined, interval_ns=interval_ns, lost=lost, error_places=_places(own, living))
+        if is_read:
+            spent_ns = self._clock.thread_cpu_ns() - cpu_ns
+            whole.due_ns = begun_ns + min(_LONGEST_REST_NS, int(spent_ns / _READING_SHARE))
+        return joined
+
+    def _read(self, whole: _Whole, now_ns: int) -> None:
+        """Read what the others have written down, and count in those that have ended."""
         others = self._others(whole)
         self._count_in(whole, [member for member in others if not member.is_alive])
         self.skipped = whole.members.skipped
         living = [member for member in others if member.identity not in whole.departed.counted]
         self.size = 1 + sum(member.is_alive for member in living)
-        parts: dict[str, Part] = {_OWN: _Fixed(own.series, own.total, own.interval)}
-        parts |= {member.identity: member for member in living}
-        joined = self._joined(whole, parts, own, is_first=is_first, told=told)
-        if told is not None:
-            joined = replace(joined, interval_ns=max(0, own.monotonic_ns - told_ns))
-        self._told_ns = own.monotonic_ns
-        lost = own.lost + whole.departed.lost + sum(member.lost for member in living)
-        return replace(joined, lost=lost, error_places=_places(own, living))
+        self.read_seconds = (now_ns - whole.read_ns) / 1e9 if living and whole.read_ns else None
+        whole.others, whole.read_ns = living, now_ns
 
     def view(self, own: Snapshot) -> Snapshot:
         """

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from holter import documents
 from holter.errors import NewerFormatError, RecordingError
 from holter.folded import Folded
-from holter.layout import SUFFIX, TOLD, Section
+from holter.layout import MAJOR, SUFFIX, TOLD, Section
 from holter.listing import Listing
 from holter.metric import LEVELS, Series
 from holter.model import ErrorPlace, Reading
@@ -25,9 +25,15 @@ from holter.whereabouts import Whereabouts
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_NAME: Final = 60
+_OWNED: Final = re.compile(rf"-\d{{1,10}}-\d{{1,19}}(-\d)?({re.escape(TOLD)})?{re.escape(SUFFIX)}")
+"""How the name of a recording goes on behind that of the service."""
 _Key: TypeAlias = tuple[int, str]
 _LOOK_AGAIN: Final = 10
 """After so many looks a recording that was none of the group's is looked at again: it may have become one."""
+
+
+class _OlderFormatError(RecordingError):
+    """A recording that this holter can read, and does not add to those of its own format."""
 
 
 class GroupName(NamedTuple):
@@ -38,8 +44,13 @@ class GroupName(NamedTuple):
 
     @property
     def key(self) -> str:
-        """How the files of the group begin."""
-        digest = hashlib.sha256(f"{self.service}\0{self.group}".encode("utf-8", "replace")).hexdigest()[:8]
+        """
+        How the files of the group begin.
+
+        With the format of recordings in it: who leads could not speak for those that it cannot read, and whoever
+        came after it would tell of less. So those of each format lead themselves.
+        """
+        digest = hashlib.sha256(f"{self.service}\0{self.group}\0{MAJOR}".encode("utf-8", "replace")).hexdigest()[:8]
         return f"{_NOT_IN_NAMES.sub('_', self.service)[:_LONGEST_NAME].lstrip('.') or '_'}-{digest}"
 
 
@@ -61,6 +72,7 @@ class Member:
         self.places: tuple[ErrorPlace, ...] = ()
         self.lost = self.ended_ns = self.changed_ns = 0
         self._scopes: set[int] = set()
+        self._listed: list[bytes] = []
         self._marks: dict[int, tuple[int, float, int]] = {}
         self._used = self._sequence = self._noticed = 0
 
@@ -84,9 +96,11 @@ class Member:
 
         Raises:
             OSError: the recording has gone.
-            RecordingError: it cannot be read.
+            RecordingError: it cannot be read, or is of another format.
         """
         with Sections(self.path) as sections:
+            if sections.major != MAJOR:
+                raise _OlderFormatError(f"{self.path} has format {sections.major}, this holter writes format {MAJOR}")
             if self.process is not None and sections.created_ns != self.process.created_ns:
                 # Another file, in the place and under the number of one that has gone.
                 self.__init__(self.path, self._name)  # type: ignore[misc]  # it is the same as a new one
@@ -95,14 +109,12 @@ class Member:
             else:
                 self.process = with_state(self.process, sections, here)
             self.ended_ns = sections.beat.monotonic_ns
-            self._scopes = {
-                scope
-                for content in sections.contents(Section.MEMBERSHIP)
-                for scope, named in documents.decode_memberships(
-                    content[8 : int.from_bytes(content[:8], "little")]
-                ).items()
-                if named == self._name
-            }
+            listed = [
+                content[8 : int.from_bytes(content[:8], "little")] for content in sections.contents(Section.MEMBERSHIP)
+            ]
+            if listed != self._listed:
+                named = (one for content in listed for one in documents.decode_memberships(content).items())
+                self._listed, self._scopes = listed, {scope for scope, name in named if name == self._name}
             if self._scopes and self.process.user == _user():
                 self._read(sections)
                 return True
@@ -121,13 +133,16 @@ class Member:
             self.series = {key: entry.series for key, entry in self.entries.items() if entry.scope in self._scopes}
         if half is not None and fold is not None:
             self._sequence, self.lost = half[0], fold.lost
-            for key, mark in fold.marks():
-                if key not in self.series or self._marks.get(key) == mark:
-                    continue
-                reading = fold.reading(key, level=self.series[key].kind in LEVELS)
-                if reading is not None:
-                    self._marks[key], self.readings[key] = mark, reading
-                    self.changed.add(key)
+            moved = [
+                (row, key, mark)
+                for row, (key, mark) in enumerate(fold.marks())
+                if key in self.series and self._marks.get(key) != mark
+            ]
+            levels = [self.series[key].kind in LEVELS for _, key, _ in moved]
+            readings = fold.readings([row for row, _, _ in moved], levels)
+            for (_, key, mark), reading in zip(moved, readings, strict=True):
+                self._marks[key], self.readings[key] = mark, reading
+                self.changed.add(key)
         notices = newest_half(sections, Section.NOTICES, sections.longest_text)
         if notices is not None and notices[0] != self._noticed:
             self._noticed, self.places = notices[0], documents.decode_notices(notices[1])[1]
@@ -156,7 +171,7 @@ class Members:
     """
     The members of the group *name* whose recordings lie in *folder*.
 
-    ``skipped`` says of recordings of the service that this holter cannot read why, by their names. A look costs
+    ``skipped`` says of recordings of the service that have another format why, by their names. A look costs
     some 300 us a member, and 20 us for each of its series that has moved.
     """
 
@@ -196,8 +211,9 @@ class Members:
             except OSError:
                 # Gone since it was listed, or nobody's to read.
                 continue
-            except NewerFormatError as error:
-                if path.name.startswith(f"{_NOT_IN_NAMES.sub('_', self._name.service)}-"):
+            except (NewerFormatError, _OlderFormatError) as error:
+                service = _NOT_IN_NAMES.sub("_", self._name.service)
+                if path.name.startswith(service) and _OWNED.fullmatch(path.name, len(service)):
                     skipped[path.name] = str(error)
             except RecordingError:
                 # It is being made.

@@ -32,6 +32,7 @@ class Membership:
 
     def __init__(self) -> None:
         self.group: Group | None = None
+        self._has_skipped = False
 
     def join(self, monitor: object, settings: Settings, scope: Scope) -> None:
         """Be one of the group that *settings* name, if they name one, and lead it if nobody does."""
@@ -58,15 +59,22 @@ class Membership:
         if self.group is not None and self.group.leadership.is_held:
             scope = fold.scope
             fold.set(scope.series(names.GROUP_MEMBERS, "{process}", "gauge"), self.group.size)
-            if self.group.skipped:
+            if self.group.read_seconds is not None:
+                fold.set(scope.series(names.GROUP_READ_INTERVAL, "s", "gauge"), self.group.read_seconds)
+            self._has_skipped = self._has_skipped or bool(self.group.skipped)
+            if self._has_skipped:
                 fold.set(scope.series(names.GROUP_SKIPPED, "{process}", "gauge"), len(self.group.skipped))
 
-    def turn(self, own: Snapshot) -> Snapshot | None:
-        """Return what the whole group did, as of *own*; None if another process leads. Logs who is left out, once."""
+    def turn(self, own: Snapshot, *, now: bool) -> Snapshot | None:
+        """
+        Return what the whole group did, as of *own*; None if another process leads. Logs who is left out, once.
+
+        Where it is to be *now*, nobody is left for later.
+        """
         if self.group is None:
             return own
         before = self.group.skipped
-        whole = self.group.turn(own)
+        whole = self.group.turn(own, now=now)
         for name, why in self.group.skipped.items() if whole is not None else ():
             if name not in before:
                 what = f"{name} is left out of the figures of all processes: {why}"

@@ -295,7 +295,7 @@ class Monitor(Instruments):
                 threads_ns += 0 if self._samplings is None else self._samplings.cpu_ns
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
-            whole = self._membership.turn(snapshot)
+            whole = self._membership.turn(snapshot, now=now)
             alerts = [] if whole is None else self._judges.ask(whole, deadline, patiently=now)
             for delivery in self._deliveries:
                 seen = whole if delivery.is_of_group else snapshot

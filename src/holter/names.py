@@ -55,6 +55,7 @@ ALERTS_FIRED: Final = "holter.alerts"
 
 GROUP_MEMBERS: Final = "holter.group.members"
 GROUP_SKIPPED: Final = "holter.group.skipped"
+GROUP_READ_INTERVAL: Final = "holter.group.read_interval"
 
 # attributes
 CALL_NAME: Final = "holter.call.name"

@@ -82,8 +82,10 @@ class Sections:
             self.state = int(words[STATE_WORD])
             self.beat = _beat(words.tolist())
             self.lost = _lost(int(words[LOST_WORD]))
-            self.created_ns = int(words[CREATED_WORD])
             """How many records the process had lost at its last heartbeat, as far as that is told."""
+            self.created_ns = int(words[CREATED_WORD])
+            self.major = int(words[FORMAT_WORD]) & (2**32 - 1)
+            """The format of the recording; none that is later than this holter's."""
             self._places = self._directory(int(words[DIRECTORY_WORD]))
             on_error.pop_all()
 

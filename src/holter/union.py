@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from holter.differences import since
-from holter.distribution import Histogram
+from holter.distribution import Histogram, joined
 from holter.metric import LEVELS, Series
 from holter.model import Reading
 from holter.names import OVERFLOW, PROCESS_PID
@@ -167,10 +167,12 @@ class Union:
 
 
 def _sum(held: list[Reading]) -> Reading:
-    total, *others = held
+    """Return the reading of all that is *held*, with the histograms merged at once."""
+    histograms = [one.histogram for one in held if isinstance(one.histogram, Histogram)]
+    total, *others = (replace(one, histogram=None) for one in held) if len(histograms) > 1 else held
     for reading in others:
         total = total.merge(reading)
-    return total
+    return replace(total, histogram=joined(histograms)) if len(histograms) > 1 else total
 
 
 def _level(series: Series, held: list[Reading]) -> Reading:

@@ -213,6 +213,66 @@ def test_the_async_client_is_counted_the_same(monitor: Monitor, server: str) -> 
     assert 0 == in_flight(monitor.snapshot())
 
 
+RESPONSES = "Responses.create"
+ASKED_FOR_RESPONSE: dict[str, Any] = {
+    "model": "tiny",
+    "input": "hello",
+    "max_output_tokens": 12,
+    "extra_body": {"ignore_eos": True},
+}
+
+
+def test_responses_are_counted_as_the_client_counts_them(monitor: Monitor, client: Any) -> None:
+    """At once, as a stream, raw and parsed; a stream's last event tells its tokens without being asked."""
+    create = client.responses.create
+    whole = create(**ASKED_FOR_RESPONSE)
+    given, made = whole.usage.input_tokens, whole.usage.output_tokens
+    assert (given, made) == tokens(monitor, RESPONSES)
+    stream = create(**ASKED_FOR_RESPONSE, stream=True)
+    assert isinstance(stream, openai.Stream)
+    events = [next(stream)]
+    assert 1 == in_flight(monitor.snapshot())
+    events += list(stream)
+    usage = events[-1].response.usage
+    given, made = given + usage.input_tokens, made + usage.output_tokens
+    assert (given, made) == tokens(monitor, RESPONSES)
+    snapshot = monitor.snapshot()
+    assert len(events) == snapshot.find(names.STREAM_ITEMS, {CALL_NAME: RESPONSES}).total.sum  # type: ignore[union-attr]
+    assert 1 == values(snapshot, genai.CLIENT_TIME_TO_FIRST_CHUNK, **{CALL_NAME: RESPONSES})[0]
+    assert 1 == values(snapshot, names.LLM_TOKEN_TIME, **{CALL_NAME: RESPONSES})[0]
+    raw = client.responses.with_raw_response.create(**ASKED_FOR_RESPONSE)
+    assert raw.parse().usage.output_tokens
+    assert {"ok": 3} == outcomes(monitor.snapshot(), RESPONSES)
+    parsed = client.responses.parse(**ASKED_FOR_RESPONSE)
+    assert (parsed.usage.input_tokens, parsed.usage.output_tokens) == tokens(monitor, "Responses.parse")
+    where = {genai.OPERATION: "chat", genai.PROVIDER: "llama.cpp", genai.REQUEST_MODEL: "tiny"}
+    assert 3 == values(monitor.snapshot(), genai.CLIENT_DURATION, **where, **{CALL_NAME: RESPONSES})[0]
+    assert 0 == in_flight(monitor.snapshot())
+
+
+def test_responses_to_the_async_client_are_counted_the_same(monitor: Monitor, server: str) -> None:
+    """At once, streamed and left early."""
+
+    async def ask() -> tuple[int, int]:
+        async with openai.AsyncOpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
+            create = client.responses.create
+            whole = (await create(**ASKED_FOR_RESPONSE)).usage
+            stream = await create(**ASKED_FOR_RESPONSE, stream=True)
+            assert isinstance(stream, openai.AsyncStream)
+            streamed = [event async for event in stream][-1].response.usage
+            left = await create(**ASKED_FOR_RESPONSE, stream=True)
+            await anext(left)
+            await left.close()
+            del left
+            gc.collect()
+            await asyncio.sleep(0)
+            return whole.input_tokens + streamed.input_tokens, whole.output_tokens + streamed.output_tokens
+
+    assert asyncio.run(ask()) == tokens(monitor, "AsyncResponses.create")
+    assert {"ok": 2, "abandoned": 1} == outcomes(monitor.snapshot(), "AsyncResponses.create")
+    assert 0 == in_flight(monitor.snapshot())
+
+
 def test_a_cancelled_request_is_cancelled(monitor: Monitor) -> None:
     """As any coroutine is, and nothing is left open."""
     arrived, free = threading.Event(), threading.Event()

@@ -22,11 +22,17 @@ class _Endpoint(NamedTuple):
     parameters: tuple[str, ...]
 
 
+_CHAT: Final = "openai.resources.chat.completions"
+_RESPONSES: Final = "openai.resources.responses"
+
+
 def _endpoints() -> tuple[_Endpoint, ...]:
-    chat, chat_parameters = "openai.resources.chat.completions", ("messages", "model")
+    chat_parameters = "messages", "model"
     both = [
-        (chat, "Completions.create", "chat", (*chat_parameters, "stream")),
-        (chat, "Completions.parse", "chat", chat_parameters),
+        (_CHAT, "Completions.create", "chat", (*chat_parameters, "stream")),
+        (_CHAT, "Completions.parse", "chat", chat_parameters),
+        (_RESPONSES, "Responses.create", "chat", ("input", "model", "stream")),
+        (_RESPONSES, "Responses.parse", "chat", ("input", "model")),
         ("openai.resources.completions", "Completions.create", "text_completion", ("model", "prompt", "stream")),
         ("openai.resources.embeddings", "Embeddings.create", "embeddings", ("input", "model")),
     ]
@@ -43,14 +49,14 @@ _ENDPOINTS: Final = _endpoints()
 @dataclass(frozen=True)
 class OpenAI(Target):
     """
-    Requests by the openai client: ``chat.completions``, ``completions`` and ``embeddings``, sync and async.
+    Requests by the openai client: ``chat.completions``, ``responses``, ``completions``, ``embeddings``; sync and async.
 
     One request is one call, whether it is answered at once or as a stream: from the request to the
     end of the answer, with the items of a stream as `watch` records them. Beside, there are
     OpenTelemetry's figures of a client: ``gen_ai.client.inference.duration`` (of embeddings
     ``gen_ai.client.operation.duration``), ``gen_ai.client.inference.time_to_first_chunk``, and tokens
-    as far as the answer tells: of a stream if it is asked for by
-    ``stream_options={"include_usage": True}``. Then ``holter.llm.time_per_output_token`` is
+    as far as the answer tells: of a stream of chunks if it is asked for by
+    ``stream_options={"include_usage": True}``, of ``responses`` always. Then ``holter.llm.time_per_output_token`` is
     (duration - time to first chunk) / (output tokens - 1). The time that the reader of a stream
     takes is in ``holter.stream.consumer_wait``, not in these. A stream that is left before its end
     is abandoned.
@@ -90,8 +96,8 @@ class OpenAI(Target):
     def attach(self, bench: Bench) -> None:
         """Put an exchange around each endpoint."""
         for endpoint in _ENDPOINTS:
-            attribute = endpoint.path.partition(":")[2]
-            name = f"chat.{attribute}" if endpoint.operation == "chat" else attribute
+            module, _, attribute = endpoint.path.partition(":")
+            name = f"chat.{attribute}" if module == _CHAT else attribute
             calls = bench.llm(
                 name,
                 operation=endpoint.operation,
@@ -186,5 +192,11 @@ class _Told:
 
 def _usage(answer: Any) -> Any:
     usage = getattr(answer, "usage", None)
-    given = getattr(usage, "prompt_tokens", None)
-    return None if given is None else (given, getattr(usage, "completion_tokens", None))
+    if usage is None:
+        # The last event of a stream of `responses` has the whole answer.
+        usage = getattr(getattr(answer, "response", None), "usage", None)
+    for given, made in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")):
+        tokens = getattr(usage, given, None)
+        if tokens is not None:
+            return tokens, getattr(usage, made, None)
+    return None
