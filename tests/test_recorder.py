@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -245,6 +246,45 @@ def test_what_ends_after_the_thread_is_recorded_too(recording: Recording) -> Non
     gc.collect()
     assert 150 == recording.snapshot().find(work).total.count
     assert len(recording.recorder.all) <= 3
+
+
+def test_of_two_threads_that_overrun_at_once_each_finds_a_larger_ring(recording: Recording) -> None:
+    """Also where one takes its ring while the collector counts: one made in a hurry would not lie in the file."""
+    recorder, probe = recording.recorder, recording.watch(lambda: None, name="step")
+    go = [threading.Semaphore(0) for _ in range(2)]
+    done = threading.Semaphore(0)
+
+    def record(place: int) -> None:
+        for _ in range(2):
+            probe()
+            done.release()
+            go[place].acquire()
+
+    threads = [threading.Thread(target=record, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    assert all(done.acquire(timeout=30) for _ in threads)
+
+    class Looked(deque[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            found = list(super().__iter__())
+            if first.is_set():
+                first.clear()
+                go[0].release()
+                assert done.acquire(timeout=30)
+            return iter(found)
+
+    first = threading.Event()
+    recorder._outgrow(recorder.rings[threads[0].ident])
+    recorder._free = Looked(recorder._free)
+    first.set()
+    recorder._outgrow(recorder.rings[threads[1].ident])
+    assert not first.is_set()
+    assert 1 == sum(ring.capacity == LARGE_CAPACITY for ring in recorder._free)
+    for semaphore in go * 2:
+        semaphore.release()
+    for thread in threads:
+        thread.join(30)
 
 
 def test_a_thread_that_overruns_its_ring_gets_a_larger_one(recording: Recording) -> None:

@@ -308,11 +308,14 @@ class Recorder:
         for ident, taken in list(self.rings.copy().items()):
             if taken is ring:
                 self._fast.add(ident)
-                large = [one for one in list(self._free) if one.capacity == LARGE_CAPACITY]
+                # In this order: one that takes its ring in between is counted among those that wait for one.
                 waiting = [other for other in list(self._fast) if other == ident or other not in self.rings]
+                large = [one for one in list(self._free) if one.capacity == LARGE_CAPACITY]
                 if len(large) < len(waiting):
                     self.stock()
                     self._make_ahead(LARGE_CAPACITY)
+                    # So that what this count has missed is ready in the file as well.
+                    self.stock()
                 self._ask_again(ident, ring)
 
     def cursors(self) -> dict[int, int]:
