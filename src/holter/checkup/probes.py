@@ -38,10 +38,11 @@ def ring() -> Iterator[Finding]:
 def kinds() -> Iterator[Finding]:
     """Say of each kind of probe whether it records."""
     for subject, (use, expected) in PROBES.items():
-        yield tried(subject, lambda use=use, expected=expected: _recorded(use, expected))  # type: ignore[misc]  # bound early
+        yield tried(subject, lambda use=use, expected=expected: recorded(use, expected))  # type: ignore[misc]  # bound early
 
 
-def _recorded(use: Callable[[Monitor], object], expected: int) -> str:
+def recorded(use: Callable[[Monitor], object], expected: int) -> str:
+    """Return in words that *use* was recorded, *expected* times; raise Unwell if it was not."""
     monitor = _monitor()
     target = use(monitor)
     seen = _count(monitor, target)

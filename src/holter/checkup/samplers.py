@@ -9,16 +9,18 @@ from typing import Any, Final
 
 import holter
 from holter import words
-from holter.checkup.finding import Finding, Unwell, tried
+from holter.checkup.finding import Finding, State, Unwell, tried
 from holter.model import Sampler
 from holter.monitor import Monitor
 
-_PATIENCE_SECONDS: Final = 3.0
+_PATIENCE_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 0.05
 _MOST_NAMED: Final = 3
 
 # What a machine may do without.
-_MAY_BE_ABSENT: Final = frozenset({"GPUSampler"})
+_MAY_BE_ABSENT: Final = frozenset({"ContainerSampler", "GPUSampler"})
+# What a sampler says of itself tells nothing of what it samples.
+_OF_ITSELF: Final = ("holter.gpu.helper.", "holter.gpu.reading_age")
 # What is made by hand, with what it must be told.
 _ARGUMENTS: Final[Mapping[str, tuple[Any, ...]]] = {"Storage": ([Path()],)}
 
@@ -27,12 +29,7 @@ def samplers() -> Iterator[Finding]:
     """Say of each sampler that a monitor has by itself, and of each other one that holter has, what it yields."""
     own = {type(sampler).__name__: sampler for sampler in Monitor("doctor", recording=False).settings.samplers}
     for subject in [*own, *(name for name in exported("sample") if name not in own)]:
-        is_missed = subject not in _MAY_BE_ABSENT
-        yield tried(
-            subject,
-            lambda subject=subject: _sampled(own.get(subject) or _made(subject)),  # type: ignore[misc]  # bound early
-            otherwise="broken" if is_missed else "absent",
-        )
+        yield sampled(own.get(subject) or _made(subject))
 
 
 def exported(method: str) -> list[str]:
@@ -50,34 +47,41 @@ def _made(subject: str) -> Sampler:
     return made
 
 
-def _sampled(sampler: Sampler) -> str:
+def sampled(sampler: Sampler, *, patience_seconds: float = _PATIENCE_SECONDS) -> Finding:
+    """Say what *sampler* yields; one that yields nothing at first has some seconds, until it says something else."""
+    subject = type(sampler).__name__
+    otherwise: State = "absent" if subject in _MAY_BE_ABSENT else "broken"
+    return tried(subject, lambda: _yielded(sampler, patience_seconds), otherwise=otherwise)
+
+
+def _yielded(sampler: Sampler, patience_seconds: float) -> str:
     found: set[str] = set()
 
     def record(name: str, value: float | None, **_: object) -> None:
-        if value is not None:
+        if value is not None and not name.startswith(_OF_ITSELF):
             found.add(name)
 
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     try:
         sampler.sample(record)
-        # A sampler that has a helper may wait for its first words.
-        while not found and time.monotonic() < deadline:
+        missing = first = _unavailable(sampler)
+        # One that has a helper waits for its first words.
+        while not found and missing == first and time.monotonic() < deadline:
             time.sleep(_REST_SECONDS)
             sampler.sample(record)
+            missing = _unavailable(sampler)
     finally:
         close = getattr(sampler, "close", None)
         if callable(close):
             close()
-    missing = dict(getattr(sampler, "unavailable", {}))
     if not found:
-        raise Unwell("; ".join(dict.fromkeys(_said(missing))) or "yielded nothing")
+        raise Unwell("; ".join(dict.fromkeys(missing.values())) or "yielded nothing")
     told = words.count(len(found), "metric")
-    said = [f"{name} {why}" for name, why in sorted(missing.items())]
+    said = [f"{words.clean(name)} {why}" for name, why in sorted(missing.items())]
     if len(said) > _MOST_NAMED:
         said[_MOST_NAMED:] = [f"{len(said) - _MOST_NAMED} more unavailable"]
-    return "; ".join([told, *(words.clean(one, 200) for one in said)])
+    return "; ".join([told, *said])
 
 
-def _said(missing: Mapping[Any, Any]) -> Iterator[str]:
-    for why in missing.values():
-        yield words.clean(str(why), 200)
+def _unavailable(sampler: Sampler) -> dict[str, str]:
+    return {str(name): words.clean(str(why), 200) for name, why in getattr(sampler, "unavailable", {}).items()}

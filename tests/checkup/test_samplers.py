@@ -1,0 +1,94 @@
+"""Samplers as the doctor tries them."""
+
+from __future__ import annotations
+
+from itertools import count
+from types import MappingProxyType
+
+from holter.checkup.samplers import exported, sampled, samplers
+
+
+class Steady:
+    """Yields one metric, and cannot read four others."""
+
+    interval_seconds = 1.0
+    unavailable = MappingProxyType({f"app.part.{number}": "unavailable, because it is off" for number in range(4)})
+
+    def sample(self, record):
+        record("app.level", 1.0)
+
+
+class Silent:
+    interval_seconds = 1.0
+
+    def sample(self, record):
+        record("app.level", None)
+
+
+class GPUSampler:
+    """As that one behaves where its helper has to start first, and then finds nothing."""
+
+    interval_seconds = 1.0
+
+    def __init__(self):
+        self._samples = count(1)
+        self.unavailable = {}
+        self.is_closed = False
+
+    def sample(self, record):
+        turn = next(self._samples)
+        record("holter.gpu.helper.failures", 0, kind="counter")
+        why = "the helper has not answered yet" if turn < 3 else "there is no driver"
+        self.unavailable = dict.fromkeys(("hw.power", "hw.energy"), f"unavailable, because {why}")
+
+    def close(self):
+        self.is_closed = True
+
+
+class Failing:
+    interval_seconds = 1.0
+
+    def sample(self, record):
+        raise ZeroDivisionError
+
+
+def test_every_sampler_of_holter_yields_figures() -> None:
+    """Those that a monitor has by itself come first; each is named as it is imported."""
+    found = list(samplers())
+    assert {*exported("sample")} <= {finding.subject for finding in found}
+    assert {"ProcessSampler", "HostSampler"} <= {finding.subject for finding in found if finding.state == "ok"}
+    assert {"ok", "absent"} >= {finding.state for finding in found}, found
+
+
+def test_all_that_holter_exports_is_found_by_its_method() -> None:
+    """Classes that can be made and have it, and no Protocol: what is added later is tried without being named here."""
+    assert {"ProcessSampler", "HostSampler"} <= {*exported("sample")}
+    assert "Sampler" not in exported("sample")
+    assert "Exporter" not in exported("export")
+
+
+def test_what_a_sampler_cannot_read_is_named() -> None:
+    """Three by name, the rest by number."""
+    state, told = sampled(Steady())[1:3]
+    assert "ok" == state
+    assert told.startswith("1 metric; app.part.0 unavailable, because it is off; app.part.1 unavailable, ")
+    assert told.endswith("1 more unavailable")
+
+
+def test_a_sampler_that_yields_nothing_is_broken() -> None:
+    """After some patience; a value that is None is none."""
+    assert ("Silent", "broken", "yielded nothing", "") == sampled(Silent(), patience_seconds=0.0)
+
+
+def test_a_gpu_that_is_not_there_is_absent() -> None:
+    """That is no error; its reason is said once, as soon as the helper knows it, and the sampler is closed."""
+    sampler = GPUSampler()
+    assert ("GPUSampler", "absent", "unavailable, because there is no driver", "") == sampled(sampler)
+    assert sampler.is_closed
+
+
+def test_a_sampler_that_raises_is_broken() -> None:
+    """What was raised is said, with its place."""
+    found = sampled(Failing())
+    assert "broken" == found.state
+    assert "ZeroDivisionError at" in found.words
