@@ -28,6 +28,7 @@ def test_every_exporter_of_holter_is_tried() -> None:
         ("Console", "printed 2 lines in colours"),
         ("Prometheus", "lines over the loopback"),
         ("OpenTelemetry", "bytes of OTLP over HTTP, which arrived"),
+        ("OTLP over gRPC", "bytes of OTLP over gRPC, which arrived"),
     ],
 )
 def test_each_exporter_delivers(subject: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_all_that_holter_exports_is_found_by_its_method() -> None:
 
 def test_what_a_sampler_cannot_read_is_named() -> None:
     """Three by name, the rest by number."""
-    state, told = sampled(Steady())[1:3]
+    state, told = sampled("Steady", Steady)[1:3]
     assert "ok" == state
     assert told.startswith("1 metric; app.part.0 unavailable, because it is off; app.part.1 unavailable, ")
     assert told.endswith("1 more unavailable")
@@ -77,18 +77,27 @@ def test_what_a_sampler_cannot_read_is_named() -> None:
 
 def test_a_sampler_that_yields_nothing_is_broken() -> None:
     """After some patience; a value that is None is none."""
-    assert ("Silent", "broken", "yielded nothing", "") == sampled(Silent(), patience_seconds=0.0)
+    assert ("Silent", "broken", "yielded nothing", "") == sampled("Silent", Silent, patience_seconds=0.0)
 
 
 def test_a_gpu_that_is_not_there_is_absent() -> None:
     """That is no error; its reason is said once, as soon as the helper knows it, and the sampler is closed."""
     sampler = GPUSampler()
-    assert ("GPUSampler", "absent", "unavailable, because there is no driver", "") == sampled(sampler)
+    assert ("GPUSampler", "absent", "unavailable, because there is no driver", "") == sampled(
+        "GPUSampler", lambda: sampler
+    )
     assert sampler.is_closed
 
 
 def test_a_sampler_that_raises_is_broken() -> None:
     """What was raised is said, with its place."""
-    found = sampled(Failing())
+    found = sampled("Failing", Failing)
     assert "broken" == found.state
     assert "ZeroDivisionError at" in found.words
+
+
+def test_a_sampler_that_cannot_be_made_is_broken() -> None:
+    """The others are tried all the same."""
+    found = sampled("Storage", lambda: Steady("/models"))
+    assert "broken" == found.state
+    assert "TypeError at" in found.words

@@ -6,7 +6,9 @@ import http.client
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,12 +22,16 @@ from holter.monitor import Monitor
 
 _FIGURE: Final = "doctor.figures"
 _SECONDS: Final = 5.0
+_LOOPBACK: Final = "127.0.0.1"
+_METRICS_SERVICE: Final = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 
 
 def exporters() -> Iterator[Finding]:
     """Say of each exporter whether what it is given arrives."""
     for subject, attempt in EXPORTERS.items():
         yield tried(subject, attempt)
+    if _has_grpc():
+        yield tried("OTLP over gRPC", _over_grpc, otherwise="missing")
 
 
 def _snapshot() -> Snapshot:
@@ -134,6 +140,44 @@ def _otlp(url: str) -> Any:
     return OTLPMetricExporter(address, timeout=_SECONDS, compression=Compression.NoCompression, session=session)
 
 
+def _has_grpc() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.grpc.metric_exporter") is not None
+    except ImportError:
+        return False
+
+
+def _over_grpc() -> str:
+    import grpc  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with an extra, and takes 100 ms to import
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 - an extra
+
+    from holter.exporters.opentelemetry import OpenTelemetry  # noqa: PLC0415 - as above
+
+    bodies: list[bytes] = []
+
+    def take(body: bytes, _: object) -> bytes:
+        bodies.append(body)
+        return b""
+
+    methods = {"Export": grpc.unary_unary_rpc_method_handler(take)}
+    handler = grpc.method_handlers_generic_handler(_METRICS_SERVICE, methods)
+    with ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool, handlers=(handler,))
+        address = f"{_LOOPBACK}:{server.add_insecure_port(f'{_LOOPBACK}:0')}"
+        server.start()
+        try:
+            options: Any = (("grpc.enable_http_proxy", 0),)
+            exporter = OTLPMetricExporter(address, insecure=True, timeout=_SECONDS, channel_options=options)
+            _export(OpenTelemetry(exporter))
+        finally:
+            # Without a moment for the client's farewell, the library may tell of it on standard error.
+            server.stop(_SECONDS).wait()
+    arrived = b"".join(bodies)
+    if _FIGURE.encode() not in arrived:
+        raise Unwell("what was exported did not arrive")
+    return f"sent {len(arrived)} bytes of OTLP over gRPC, which arrived"
+
+
 class Receiver:
     """Takes what is posted to a free port of the loopback, for as long as it is entered."""
 
@@ -151,8 +195,8 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = HTTPServer((_LOOPBACK, 0), Handler)
+        self.url = f"http://{_LOOPBACK}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ _MOST_NAMED: Final = 3
 _MAY_BE_ABSENT: Final = frozenset({"ContainerSampler", "GPUSampler"})
 # What a sampler says of itself tells nothing of what it samples.
 _OF_ITSELF: Final = ("holter.gpu.helper.", "holter.gpu.reading_age")
-# What is made by hand, with what it must be told.
+# What must be told something before it samples.
 _ARGUMENTS: Final[Mapping[str, tuple[Any, ...]]] = {"Storage": ([Path()],)}
 
 
@@ -29,7 +29,7 @@ def samplers() -> Iterator[Finding]:
     """Say of each sampler that a monitor has by itself, and of each other one that holter has, what it yields."""
     own = {type(sampler).__name__: sampler for sampler in Monitor("doctor", recording=False).settings.samplers}
     for subject in [*own, *(name for name in exported("sample") if name not in own)]:
-        yield sampled(own.get(subject) or _made(subject))
+        yield sampled(subject, lambda subject=subject: own.get(subject) or _made(subject))  # type: ignore[misc]  # early
 
 
 def exported(method: str) -> list[str]:
@@ -47,11 +47,10 @@ def _made(subject: str) -> Sampler:
     return made
 
 
-def sampled(sampler: Sampler, *, patience_seconds: float = _PATIENCE_SECONDS) -> Finding:
-    """Say what *sampler* yields; one that yields nothing at first has some seconds, until it says something else."""
-    subject = type(sampler).__name__
+def sampled(subject: str, make: Callable[[], Sampler], *, patience_seconds: float = _PATIENCE_SECONDS) -> Finding:
+    """Say what a sampler yields; one that yields nothing at first has some seconds, until it says something else."""
     otherwise: State = "absent" if subject in _MAY_BE_ABSENT else "broken"
-    return tried(subject, lambda: _yielded(sampler, patience_seconds), otherwise=otherwise)
+    return tried(subject, lambda: _yielded(make(), patience_seconds), otherwise=otherwise)
 
 
 def _yielded(sampler: Sampler, patience_seconds: float) -> str:
