@@ -33,19 +33,17 @@ def test_findings_stand_in_columns_under_their_group() -> None:
     page.add("installed", _EXTRA)
     page.add("samplers", Finding("GPUSampler", "absent", "there is no driver"))
     page.add("samplers", Finding("HostSampler", "broken", "yielded nothing"))
-    page.close(
-        [("samplers", Finding("HostSampler", "broken", "yielded nothing")), ("installed", _EXTRA)], is_well=False
-    )
+    page.close([("samplers", Finding("HostSampler", "broken", "yielded nothing")), ("installed", _EXTRA)])
     assert [
         "installed",
-        "  ok  extension       in C",
-        "  --  console         rich is not installed: colours on a terminal; to mend it:",
-        "                      pip install 'holter[console]'",
+        "  ok  extension           in C",
+        "  --  console             rich is not installed: colours on a terminal; to mend it:",
+        "                          pip install 'holter[console]'",
         "samplers",
-        "  ..  GPUSampler      there is no driver",
-        "  !!  HostSampler     yielded nothing",
+        "  ..  GPUSampler          there is no driver",
+        "  !!  HostSampler         yielded nothing",
         "",
-        "1 thing that is required fails. 1 optional thing could be mended.",
+        "1 required thing fails. 1 optional thing could be mended.",
     ] == stream.getvalue().splitlines()
 
 
@@ -55,11 +53,11 @@ def test_members_of_a_group_that_work_share_a_line() -> None:
     page = Page(stream)
     for subject, state in (("function", "ok"), ("span", "broken"), ("llm", "ok")):
         page.add("probes", Finding(subject, state, "told"), is_one_of_many=True)
-    page.close([], is_well=True)
+    page.close([])
     assert [
         "probes",
-        "  !!  span            told",
-        "  ok  probes          2 kinds record and are read back: function, llm",
+        "  !!  span                told",
+        "  ok  probes              2 kinds record and are read back: function, llm",
         "",
         "All that is required works.",
     ] == stream.getvalue().splitlines()

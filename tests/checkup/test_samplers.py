@@ -9,10 +9,13 @@ from holter.checkup.samplers import exported, sampled, samplers
 
 
 class Steady:
-    """Yields one metric, and cannot read four others."""
+    """Yields one metric, and cannot read five others."""
 
     interval_seconds = 1.0
-    unavailable = MappingProxyType({f"app.part.{number}": "unavailable, because it is off" for number in range(4)})
+    unavailable = MappingProxyType(
+        {f"app.part.{part}": f"unavailable, because it is {part}" for part in ("hot", "new", "old", "wet")}
+        | {"app.whole": "unavailable, because it is hot"}
+    )
 
     def sample(self, record):
         record("app.level", 1.0)
@@ -67,12 +70,12 @@ def test_all_that_holter_exports_is_found_by_its_method() -> None:
     assert "Exporter" not in exported("export")
 
 
-def test_what_a_sampler_cannot_read_is_named() -> None:
-    """Three by name, the rest by number."""
+def test_what_a_sampler_cannot_read_is_said() -> None:
+    """Each reason once, with the metric's name or how many there are; no more than three."""
     state, told = sampled("Steady", Steady)[1:3]
     assert "ok" == state
-    assert told.startswith("1 metric; app.part.0 unavailable, because it is off; app.part.1 unavailable, ")
-    assert told.endswith("1 more unavailable")
+    assert told.startswith("1 metric; 2 unavailable, because it is hot; app.part.new unavailable, because it is new; ")
+    assert told.endswith("app.part.old unavailable, because it is old; and more")
 
 
 def test_a_sampler_that_yields_nothing_is_broken() -> None:
@@ -83,9 +86,7 @@ def test_a_sampler_that_yields_nothing_is_broken() -> None:
 def test_a_gpu_that_is_not_there_is_absent() -> None:
     """That is no error; its reason is said once, as soon as the helper knows it, and the sampler is closed."""
     sampler = GPUSampler()
-    assert ("GPUSampler", "absent", "unavailable, because there is no driver", "") == sampled(
-        "GPUSampler", lambda: sampler
-    )
+    assert ("GPUSampler", "absent", "there is no driver", "") == sampled("GPUSampler", lambda: sampler)
     assert sampler.is_closed
 
 

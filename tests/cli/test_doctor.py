@@ -69,15 +69,16 @@ def test_the_doctor_says_where_recordings_go(tmp_path: Path) -> None:
     """Or why there can be none, which costs no health."""
     folder = tmp_path / "recordings"
     assert (
-        f"ok  recordings      in {folder}, where they outlive"
+        f"ok  recordings          in {folder}, where they outlive"
         in _run("doctor", "recording", HOLTER_DIR=str(folder)).stdout
     )
     assert [] == list(folder.iterdir())
     folder.chmod(0o777)
     done = _run("doctor", "recording", HOLTER_DIR=str(folder))
     assert 0 == done.returncode
-    assert f"--  recordings      in memory of the process, gone when it ends: {folder} can be written by others" in (
-        done.stdout
+    assert (
+        f"--  recordings          in memory of the process, gone when it ends: {folder} can be written by others"
+        in (done.stdout)
     )
     assert f"chmod go-w {folder}" in [line.strip() for line in done.stdout.splitlines()]
 
@@ -135,7 +136,7 @@ def test_the_doctor_says_when_holter_is_switched_off() -> None:
     assert 1 == done.returncode
     assert "unset HOLTER_DISABLED" in [line.strip() for line in done.stdout.splitlines()]
     assert "LogFile " not in done.stdout
-    assert "1 thing that is required fails." in done.stdout
+    assert "1 required thing fails." in done.stdout
 
 
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from holter.tables import cell_width, wrapped
 
 _MARKS: Final[dict[State, str]] = {"ok": "ok", "broken": "!!", "missing": "--", "absent": ".."}
 _COLOURS: Final[dict[State, str]] = {"ok": "32", "broken": "1;31", "missing": "33", "absent": "2"}
-_NAME_WIDTH: Final = 16
+_NAME_WIDTH: Final = 20
 _INDENT: Final = " " * (_NAME_WIDTH + 6)
 _NARROWEST: Final = 60
 _BOLD: Final = "1"
@@ -66,16 +66,18 @@ class Page:
             self._fine.clear()
             self._finding(Finding("probes", "ok", told))
 
-    def close(self, found: Iterable[tuple[str, Finding]], *, is_well: bool) -> None:
+    def close(self, found: Iterable[tuple[str, Finding]]) -> None:
         """Print the verdict."""
         self.end()
         states = [finding.state for _, finding in found]
         broken, missing = states.count("broken"), states.count("missing")
-        told = "All that is required works." if is_well else f"{words.count(broken, 'thing')} that is required fails."
+        told = "All that is required works."
+        if broken:
+            told = f"{words.count(broken, 'required thing')} {'fails' if broken == 1 else 'fail'}."
         if missing:
             told += f" {words.count(missing, 'optional thing')} could be mended."
         self._print("")
-        self._print(self._painted(told, _COLOURS["ok" if is_well else "broken"]))
+        self._print(self._painted(told, _COLOURS["broken" if broken else "ok"]))
 
     def _painted(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._is_coloured else text

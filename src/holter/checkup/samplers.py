@@ -15,7 +15,8 @@ from holter.monitor import Monitor
 
 _PATIENCE_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 0.05
-_MOST_NAMED: Final = 3
+_MOST_SAID: Final = 3
+_UNAVAILABLE: Final = "unavailable, because "
 
 # What a machine may do without.
 _MAY_BE_ABSENT: Final = frozenset({"ContainerSampler", "GPUSampler"})
@@ -73,13 +74,15 @@ def _yielded(sampler: Sampler, patience_seconds: float) -> str:
         close = getattr(sampler, "close", None)
         if callable(close):
             close()
+    reasons: dict[str, list[str]] = {}
+    for name, why in sorted(missing.items()):
+        reasons.setdefault(why, []).append(words.clean(name))
     if not found:
-        raise Unwell("; ".join(dict.fromkeys(missing.values())) or "yielded nothing")
-    told = words.count(len(found), "metric")
-    said = [f"{words.clean(name)} {why}" for name, why in sorted(missing.items())]
-    if len(said) > _MOST_NAMED:
-        said[_MOST_NAMED:] = [f"{len(said) - _MOST_NAMED} more unavailable"]
-    return "; ".join([told, *said])
+        raise Unwell("; ".join(why.removeprefix(_UNAVAILABLE) for why in reasons) or "yielded nothing")
+    said = [f"{these[0] if len(these) == 1 else len(these)} {why}" for why, these in reasons.items()]
+    if len(said) > _MOST_SAID:
+        said[_MOST_SAID:] = ["and more"]
+    return "; ".join([words.count(len(found), "metric"), *said])
 
 
 def _unavailable(sampler: Sampler) -> dict[str, str]:

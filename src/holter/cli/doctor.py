@@ -69,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     unknown = required - {finding.subject for _, finding in found}
     is_well = not unknown and all(finding.state != "broken" for _, finding in found)
     if page is not None:
-        page.close(found, is_well=is_well)
+        page.end()
+        if not unknown:
+            page.close(found)
     else:
         header = {"holter": __version__, "python": python, "system": system}
         print(json.dumps(figures(found, is_well=is_well, **header), allow_nan=False))
