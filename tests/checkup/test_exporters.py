@@ -17,7 +17,7 @@ from mending import is_allowed
 
 def test_every_exporter_of_holter_is_tried() -> None:
     """One that is added has to say here how it is proved."""
-    assert {*exported("export")} == {*EXPORTERS}
+    assert {*exported("exporters")} == {*EXPORTERS}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import count
 from types import MappingProxyType
 
@@ -58,16 +60,32 @@ class Failing:
 def test_every_sampler_of_holter_yields_figures() -> None:
     """Those that a monitor has by itself come first; each is named as it is imported."""
     found = list(samplers())
-    assert {*exported("sample")} <= {finding.subject for finding in found}
+    assert {*exported("samplers")} <= {finding.subject for finding in found}
     assert {"ProcessSampler", "HostSampler"} <= {finding.subject for finding in found if finding.state == "ok"}
     assert {"ok", "absent"} >= {finding.state for finding in found}, found
 
 
-def test_all_that_holter_exports_is_found_by_its_method() -> None:
-    """Classes that can be made and have it, and no Protocol: what is added later is tried without being named here."""
-    assert {"ProcessSampler", "HostSampler"} <= {*exported("sample")}
-    assert "Sampler" not in exported("sample")
-    assert "Exporter" not in exported("export")
+def test_all_that_holter_exports_is_found_by_its_room() -> None:
+    """What is added later is tried without being named here; other rooms, which import more, are left alone."""
+    assert {"ProcessSampler", "HostSampler"} <= {*exported("samplers")}
+    assert {"LogFile", "OpenTelemetry"} <= {*exported("exporters")}
+    assert "LogFile" not in exported("samplers")
+    program = (
+        "import holter.checkup.samplers as one, sys; one.exported('samplers'); print('opentelemetry' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ("False\n", "") == (done.stdout, done.stderr)
+
+
+def test_a_package_that_is_missing_stops_no_other_module() -> None:
+    """The classes of the modules that can be imported are found."""
+    program = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "from holter.checkup.samplers import exported; print(exported('exporters'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "'LogFile'" in done.stdout, done.stderr
+    assert "Prometheus" not in done.stdout
 
 
 def test_what_a_sampler_cannot_read_is_said() -> None:

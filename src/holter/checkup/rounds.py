@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from holter import words
 from holter.checkup import components, exporters, packages, probes, recordings, samplers, surroundings
 from holter.checkup.finding import Finding
+from holter.guard import Guard
 from holter.recorder import DISABLED
 
 
@@ -41,4 +43,13 @@ def findings(groups: Container[str] = GROUPS, ports: Iterable[int] = ()) -> Iter
         yield from (("ports", found) for found in surroundings.port(number))
     for one in ROUNDS:
         if one.group in groups and not (DISABLED and one.is_for_recording):
-            yield from ((one.group, found) for found in one.look())
+            yield from ((one.group, found) for found in looked(one))
+
+
+def looked(one: Round) -> Iterator[Finding]:
+    """Yield what came of a round; one that fails itself is broken, and stops no other."""
+    guard, found = Guard(lambda _: None), iter(one.look())
+    while (finding := guard.run(one.group, None, next, found, None)) is not None:
+        yield finding
+    for why in guard.first.values():
+        yield Finding(one.group, "broken", f"could not be looked at: {words.clean(why, 300)}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,18 +32,19 @@ _ARGUMENTS: Final[Mapping[str, tuple[Any, ...]]] = {"Storage": ([Path()],)}
 def samplers() -> Iterator[Finding]:
     """Say of each sampler that a monitor has by itself, and of each other one that holter has, what it yields."""
     own = {type(sampler).__name__: sampler for sampler in Monitor("doctor", recording=False).settings.samplers}
-    for subject in [*own, *(name for name in exported("sample") if name not in own)]:
+    for subject in [*own, *(name for name in exported("samplers") if name not in own)]:
         yield sampled(subject, lambda subject=subject: own.get(subject) or _made(subject))  # type: ignore[misc]  # early
 
 
-def exported(method: str) -> list[str]:
-    """Return the public classes that have *method*, but for the Protocols."""
-    kinds = {name: getattr(holter, name) for name in holter.__all__}
-    return [
-        name
-        for name, kind in kinds.items()
-        if isinstance(kind, type) and callable(getattr(kind, method, None)) and not getattr(kind, "_is_protocol", False)
-    ]
+def exported(room: str) -> list[str]:
+    """Return the public classes that the modules of a *room* of holter define; imports no other room's."""
+    found = []
+    for module in pkgutil.iter_modules(importlib.import_module(f"holter.{room}").__path__, f"holter.{room}."):
+        # One that needs a package which is not there is told of where that is needed.
+        with suppress(ImportError):
+            defined = vars(importlib.import_module(module.name)).items()
+            found += [name for name, one in defined if name in holter.__all__ and one.__module__ == module.name]
+    return found
 
 
 def _made(subject: str) -> Sampler:
