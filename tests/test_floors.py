@@ -27,7 +27,7 @@ FLOORS = {
     "promnames metrichelp classicbuckets pageserver exposition",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership upkeep sampling standard delivery "
-    "judging notices monitor default cli instrumentation inplace endpoint __init__ __main__",
+    "judging notices monitor default checkup cli instrumentation inplace endpoint __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

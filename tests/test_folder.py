@@ -73,7 +73,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(0o700)
     os.chown(tmp_path / "theirs", 12345, 12345)
     with pytest.raises(RecordingUnavailable, match="belongs to user 12345"):
-        checked_folder(tmp_path / "theirs", make=True)
+        checked_folder(tmp_path / "theirs")
 
 
 def test_a_folder_that_others_may_read_is_good(tmp_path: Path) -> None:

@@ -36,36 +36,36 @@ def _user() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
-def usable_folder() -> Path:
+def usable_folder(environment: os._Environ[str] | dict[str, str] = os.environ) -> Path:
     """
-    Return the folder for new recordings, made if it is not there.
+    Return the folder for new recordings that *environment* names, made if it is not there.
 
     Raises:
         RecordingUnavailable: there is none, and why.
     """
     reasons = []
-    for folder in candidates():
+    is_named = bool(environment.get("HOLTER_DIR"))
+    for folder in candidates(environment):
         try:
-            checked_folder(folder, make=True)
+            _make(folder, with_parents=is_named)
+            checked_folder(folder)
         except RecordingUnavailable as error:
             reasons.append(str(error))
             continue
-        if "HOLTER_DIR" in os.environ or _is_in_memory(folder):
+        if is_named or _is_in_memory(folder):
             return folder
         reasons.append(f"{folder} is not in memory")
     raise RecordingUnavailable("; ".join(reasons))
 
 
-def checked_folder(folder: Path, *, make: bool = False) -> None:
+def checked_folder(folder: Path) -> None:
     """
-    Ascertain that nobody but this user can put a file into *folder*, and *make* it if it is not there.
+    Ascertain that nobody but this user can put a file into *folder*.
 
     Raises:
         RecordingUnavailable: it is a link, somebody else's, or open to others; or it is not there.
     """
     try:
-        if make:
-            _make(folder)
         found = os.lstat(folder)
     except OSError as error:
         raise RecordingUnavailable(f"{folder} cannot be used: {error.strerror}") from None
@@ -79,11 +79,14 @@ def checked_folder(folder: Path, *, make: bool = False) -> None:
         raise RecordingUnavailable(f"{folder} can be written by others: chmod go-w it, or make a folder in it")
 
 
-def _make(folder: Path) -> None:
-    if "HOLTER_DIR" in os.environ:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        folder.mkdir(0o700)
+def _make(folder: Path, *, with_parents: bool) -> None:
+    try:
+        if with_parents:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(0o700)
+    except OSError as error:
+        raise RecordingUnavailable(f"{folder} cannot be used: {error.strerror}") from None
 
 
 def _is_in_memory(folder: Path) -> bool:

@@ -23,6 +23,18 @@ def is_held_by_holter(port: int, proc: Path = _PROC) -> bool:
     return bool(sockets) and any(sockets & set(_descriptors(proc / str(pid) / "fd")) for pid in _recorded())
 
 
+def holders(port: int, proc: Path = _PROC) -> list[tuple[int, str]]:
+    """Return number and name of each process that listens on *port*, as far as this user may see; on Linux only."""
+    sockets = {f"socket:[{inode}]" for inode in _listening(port, proc)}
+    found = []
+    with suppress(OSError):
+        for folder in sorted(proc.iterdir()) if sockets else ():
+            if folder.name.isdecimal() and sockets & set(_descriptors(folder / "fd")):
+                with suppress(OSError):
+                    found.append((int(folder.name), (folder / "comm").read_text(errors="replace").strip()))
+    return found
+
+
 def _listening(port: int, proc: Path) -> Iterator[str]:
     """Yield the inodes of the sockets that listen on *port*."""
     for table in ("net/tcp", "net/tcp6"):

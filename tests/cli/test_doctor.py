@@ -1,12 +1,16 @@
-"""`holter doctor` and the command itself."""
+"""`holter doctor` as people and programs run it."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import holter
 
@@ -22,54 +26,80 @@ def _run(*arguments: str, program: str = "", **environment: str) -> subprocess.C
     )
 
 
+def _found(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    return {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
 def test_the_doctor_proves_what_works() -> None:
-    """Ring, samplers and file exporters are tried, and each line says how it went."""
+    """Each probe, sampler and exporter has yielded data once, and the exit code is 0."""
     done = _run("doctor")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (0, "") == (done.returncode, done.stderr)
     assert "100 of 100 calls recorded and read back" in done.stdout
-    for subject in ("ProcessSampler", "HostSampler", "LogFile", "CSVFile", "folder"):
-        assert any(line.startswith("ok") and subject in line for line in done.stdout.splitlines()), subject
+    assert "15 kinds record and are read back: function, method, coroutine" in done.stdout
+    lines = done.stdout.splitlines()
+    for subject in ("extension", "ProcessSampler", "HostSampler", "LogFile", "CSVFile", "Console", "Prometheus"):
+        assert any(line.startswith(f"  ok  {subject}") for line in lines), subject
+    assert "All that is required works." in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_the_doctor_tells_programs_in_one_object() -> None:
+    """With `--json`: who was asked, whether all is well, and each finding with its group and state."""
+    done = _run("doctor", "samplers", "--json")
+    assert (0, "") == (done.returncode, done.stderr)
+    told = json.loads(done.stdout)
+    assert ["holter", "python", "system", "is_well", "findings"] == list(told)
+    assert told["is_well"] is True
+    for finding in told["findings"]:
+        assert ["group", "subject", "state", "words", "mend"] == list(finding)
+        assert "samplers" == finding["group"]
+
+
+def test_only_the_groups_that_are_named_are_looked_at() -> None:
+    """What is not asked for costs nothing; an unknown name is an error of usage."""
+    done = _run("doctor", "samplers")
+    assert "ProcessSampler" in done.stdout
+    assert "LogFile" not in done.stdout
+    done = _run("doctor", "sampler")
+    assert 2 == done.returncode
+    assert "no group is named sampler; there are installed, around, recording" in done.stderr
 
 
 def test_the_doctor_says_where_recordings_go(tmp_path: Path) -> None:
     """Or why there can be none, which costs no health."""
     folder = tmp_path / "recordings"
-    assert f"ok  recordings      in {folder}, where they outlive" in _run("doctor", HOLTER_DIR=str(folder)).stdout
+    assert (
+        f"ok  recordings          in {folder}, where they outlive"
+        in _run("doctor", "recording", HOLTER_DIR=str(folder)).stdout
+    )
     assert [] == list(folder.iterdir())
     folder.chmod(0o777)
-    done = _run("doctor", HOLTER_DIR=str(folder))
-    assert done.returncode == 0
-    assert f"--  recordings      in memory of the process, gone when it ends: {folder} can be written by others" in (
-        done.stdout
+    done = _run("doctor", "recording", HOLTER_DIR=str(folder))
+    assert 0 == done.returncode
+    assert (
+        f"--  recordings          in memory of the process, gone when it ends: {folder} can be written by others"
+        in (done.stdout)
     )
+    assert f"chmod go-w {folder}" in [line.strip() for line in done.stdout.splitlines()]
 
 
-def test_the_doctor_names_what_is_missing_and_the_command_that_mends_it() -> None:
-    """A package that is not there costs no health, and its line tells how to get it."""
-    program = (
-        "import sys, importlib.abc\n"
-        "class Gone(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'rich': raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Gone())\n"
-        "import importlib.util\n"
-        "found = importlib.util.find_spec\n"
-        "import holter.cli.doctor as doctor\n"
-        "doctor.find_spec = lambda name: None if name == 'rich' else found(name)\n"
-        "from holter.cli import main\n"
-        "sys.exit(main(['doctor']))\n"
-    )
-    done = _run(program=program)
-    assert done.returncode == 0
-    assert "--  rich" in done.stdout
-    assert "pip install 'holter[console]'" in done.stdout
+def test_what_is_required_by_name_costs_the_health(tmp_path: Path) -> None:
+    """Whatever is optional else; a name that is nowhere is an error of usage."""
+    (tmp_path / "file").touch()
+    done = _run("doctor", "recording", "--require", "recordings", HOLTER_DIR=str(tmp_path / "file"))
+    assert 1 == done.returncode
+    assert "!!  recordings" in done.stdout
+    assert 0 == _run("doctor", "samplers", "--require", "HostSampler").returncode
+    done = _run("doctor", "samplers", "--require", "TPUSampler")
+    assert 2 == done.returncode
+    assert "nothing named TPUSampler was tried; there are HostSampler" in done.stderr
 
 
 def test_the_doctor_says_what_can_be_instrumented() -> None:
     """Of what is installed: whether it has the shape that the ready-made targets expect."""
-    done = _run("doctor")
+    done = _run("doctor", "components")
     line = next(line for line in done.stdout.splitlines() if " ScikitLearn " in line)
-    assert line.startswith("ok")
+    assert line.startswith("  ok")
     assert f"scikit-learn {metadata.version('scikit-learn')} can be instrumented" in line
 
 
@@ -79,46 +109,56 @@ def test_the_doctor_says_what_has_changed_its_shape() -> None:
         "import sys, sklearn.base; del sklearn.base.BaseEstimator.get_params\n"
         "from holter.cli import main\n"
         "sys.modules['torch'] = None\n"
-        "sys.exit(main(['doctor']))\n"
+        "sys.exit(main(['doctor', 'components']))\n"
     )
     done = _run(program=program)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     at = next(number for number, line in enumerate(lines) if " ScikitLearn " in line)
-    assert lines[at].startswith("--")
+    assert lines[at].startswith("  --")
     assert "the class BaseEstimator has no 'get_params'" in lines[at]
-    assert "to mend it: pip install --upgrade holter scikit-learn" in lines[at + 1]
+    assert lines[at + 1].strip().endswith("pip install --upgrade holter scikit-learn")
 
 
 def test_the_doctor_survives_what_a_component_does_at_its_import(tmp_path: Path) -> None:
     """Its author's trouble is said as what it is."""
     (tmp_path / "onnxruntime.py").write_text("raise OSError('no libgomp.so')\n")
-    done = _run("doctor", PYTHONPATH=str(tmp_path))
+    done = _run("doctor", "components", PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if " OnnxRuntime " in line)
-    assert line.startswith("--")
+    assert line.startswith("  --")
     assert "OSError at" in line
 
 
 def test_the_doctor_says_when_holter_is_switched_off() -> None:
-    """With HOLTER_DISABLED=1 nothing is recorded, which is no health."""
-    done = _run("doctor", HOLTER_DISABLED="1")
-    assert done.returncode == 1
-    assert "unset HOLTER_DISABLED" in done.stdout
+    """With HOLTER_DISABLED=1 nothing is recorded, which is no health; what records is not tried."""
+    done = _run("doctor", "around", "probes", "exporters", HOLTER_DISABLED="1")
+    assert 1 == done.returncode
+    assert "unset HOLTER_DISABLED" in [line.strip() for line in done.stdout.splitlines()]
+    assert "LogFile " not in done.stdout
+    assert "1 required thing fails." in done.stdout
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     """Where the default paths would fail, the doctor says so before the program does."""
     gone = tmp_path / "gone"
     gone.mkdir()
     # All is imported before: numpy itself cannot be from a folder that is gone (Python 3.13.0).
     program = (
         "import os, psutil, rich, sklearn; from holter.cli import main\n"
-        f"os.chdir({str(gone)!r}); os.rmdir('../gone'); main(['doctor'])"
+        f"os.chdir({str(gone)!r}); os.rmdir('../gone'); main(['doctor', 'around', 'samplers'])"
     )
     done = _run(program=program)
     assert "Traceback" not in done.stderr
     assert "--  folder" in done.stdout
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_is_none_is_an_error_of_usage(port: str) -> None:
+    """The parser says what is expected."""
+    done = _run("doctor", "--port", port)
+    assert 2 == done.returncode
+    assert "--port" in done.stderr
 
 
 def test_the_command_tells_its_version_and_its_commands() -> None:
