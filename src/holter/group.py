@@ -83,6 +83,11 @@ class Group:
         self.size = 1
         """How many processes live, when it was looked last."""
 
+    @property
+    def learnt_path(self) -> Path:
+        """The file in which checks leave what they have learnt, for whoever leads next."""
+        return self._folder / f"{self.name.key}.checks"
+
     def lead(self) -> bool:
         """Lead the group if nobody else does; return whether this process leads."""
         if self.leadership.hold(time.monotonic_ns()):

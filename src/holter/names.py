@@ -53,6 +53,9 @@ EXPORTER_DROPPED: Final = "holter.exporter.dropped_alerts"
 OVERHEAD: Final = "holter.overhead"
 ALERTS_FIRED: Final = "holter.alerts"
 
+SLO_BUDGET: Final = "holter.slo.error_budget"
+SLO_BURN_RATE: Final = "holter.slo.burn_rate"
+
 GROUP_MEMBERS: Final = "holter.group.members"
 GROUP_SKIPPED: Final = "holter.group.skipped"
 
@@ -78,3 +81,5 @@ PLACE: Final = "holter.place"
 PROCESS_PID: Final = "process.pid"
 EXPORTER_NAME: Final = "holter.exporter.name"
 SAMPLER_NAME: Final = "holter.sampler.name"
+SLO_NAME: Final = "holter.slo.name"
+SLO_WINDOW: Final = "holter.slo.window"
