@@ -21,13 +21,13 @@ FLOORS = {
     "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
-    "recordings leadership departed launcher members differences union portholder noted ownthreads",
+    "learnt recordings leadership departed launcher members differences union portholder noted ownthreads",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
-    "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
+    "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition",
     "outer rooms": "probes samplers checks exporters watch target targets",
-    "top": "farewell digits progressbar instruments cost chronicle membership upkeep sampling standard delivery "
-    "judging notices monitor default checkup cli instrumentation inplace endpoint __init__ __main__",
+    "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
+    "standard notices monitor default checkup cli instrumentation inplace endpoint __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from contracts.snapshots import Story, alert
 from holter.judging import MOST_ALERTS_KEPT, PATIENCE_SECONDS, Judges
 from holter.model import Alert, Snapshot
+from holter.names import INTERNAL_ERRORS, PLACE
 from recording import Recording
 
 SOON = 20.0
@@ -34,6 +36,17 @@ class Bench:
     def __init__(self, *judgements: Callable[[Snapshot], Any]) -> None:
         self.recording, self.story = Recording(), Story()
         self.judges = Judges(self.recording.scope, [Check(judgement) for judgement in judgements])
+        self._start()
+
+    @classmethod
+    def of(cls, path: Path, *checks: Any) -> Bench:
+        """Return judges of *checks* that keep in the file at *path* what they have learnt."""
+        made = cls()
+        made.judges = Judges(made.recording.scope, checks, path)
+        made._start()
+        return made
+
+    def _start(self) -> None:
         self.threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in self.judges.deliveries]
         for thread in self.threads:
             thread.start()
@@ -128,3 +141,165 @@ def test_what_is_kept_is_bounded(benches: Callable[..., Bench]) -> None:
         bench.ask()
     assert MOST_ALERTS_KEPT == len(bench.judges.alerts)
     assert "b" not in bench.judges.alerts
+
+
+# -- what outlives the process
+
+
+class Counting:
+    """A check that counts snapshots, fires at the third, and resolves at the fifth, in whichever process."""
+
+    def __init__(self) -> None:
+        self.count, self.gaps = 0, []
+
+    def __repr__(self) -> str:
+        return "Counting()"
+
+    def judge(self, snapshot: Snapshot) -> list[Alert]:
+        """Count."""
+        del snapshot
+        self.count += 1
+        states = {3: "firing", 5: "resolved"}
+        return [alert(id="counted", state=states[self.count])] if self.count in states else []
+
+    def save(self) -> dict[str, int]:
+        """Return the count."""
+        return {"count": self.count}
+
+    def load(self, state: dict[str, int], gap_seconds: float) -> None:
+        """Go on."""
+        self.count = state["count"]
+        self.gaps.append(gap_seconds)
+
+    def figures(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        """Show the count, and what is no number."""
+        yield "app.count", float(self.count), {"who": "me"}
+        yield "app.nothing", "three", {}
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Makes judges of one service, one process after the other."""
+    made: list[Bench] = []
+
+    def make(*checks: Any) -> Bench:
+        made.append(Bench.of(tmp_path / "service.checks", *checks))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+def test_the_next_process_goes_on_with_checks_and_alerts(keeping: Callable[..., Bench]) -> None:
+    """What fired is not told again, and resolves once, with the id that it had."""
+    first, second = keeping(Counting()), Counting()
+    assert [[], [], ["counted"], []] == [first.ask() for _ in range(4)]
+    bench = keeping(second)
+    assert [["counted"], []] == [bench.ask() for _ in range(2)]
+    assert ["resolved"] == [one.state for one in bench.judges.alerts.values()]
+    assert (6, 1) == (second.count, len(second.gaps))
+    assert 0 <= second.gaps[0] < 10
+    third = keeping(Counting())
+    assert [] == third.ask()
+    assert {} == third.judges.alerts
+
+
+def test_who_comes_to_judge_again_reads_what_another_one_has_learnt(keeping: Callable[..., Bench]) -> None:
+    """As a leader that was replaced for a while."""
+    first, second = keeping(mine := Counting()), keeping(Counting())
+    first.ask()
+    assert [] == first.judges.ask(None, 0.0, patiently=False)
+    assert [[], ["counted"]] == [second.ask() for _ in range(2)]
+    assert [[], ["counted"]] == [first.ask() for _ in range(2)]
+    assert 5 == mine.count
+
+
+def test_checks_are_known_by_what_they_say_of_themselves(keeping: Callable[..., Bench]) -> None:
+    """Two that are equal stay apart by their order; one of another kind, or with other settings, begins anew."""
+
+    class Other(Counting):
+        def __repr__(self) -> str:
+            return "Other()"
+
+    keeping(Counting(), Counting(), Other()).ask()
+    again = [Other(), Counting(), Counting()]
+    again[2].count = 10
+    bench = keeping(*again)
+    bench.ask()
+    assert [2, 2, 2] == [check.count for check in again]
+    new = Counting()
+    new.__class__ = type("New", (Counting,), {"__repr__": lambda _: "Counting(window_seconds=3)"})
+    keeping(new).ask()
+    assert 1 == new.count
+
+
+def test_what_cannot_be_saved_or_loaded_is_counted_and_harms_nobody(
+    keeping: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """Neither the check itself, which goes on, nor the others."""
+
+    class Bad(Counting):
+        def __repr__(self) -> str:
+            return "Bad()"
+
+        def save(self) -> Any:
+            return {"a": object()} if self.count < 3 else {"count": [1] * 2**20}
+
+        def load(self, state: Any, gap_seconds: float) -> None:
+            raise ValueError
+
+    bad, good = Bad(), Counting()
+    bench = keeping(bad, good)
+    assert [[], [], ["counted"]] == [bench.ask() for _ in range(3)]
+    assert 3 == bench.recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "check Bad save"}).total.sum
+    path = tmp_path / "service.checks"
+    path.write_text(path.read_text().replace('"checks":{', '"checks":{"Bad()":{"state":{"count":7},"alerts":[]},'))
+    bench = keeping(Bad(), good := Counting())
+    bench.ask()
+    assert 4 == good.count
+    assert 1 == bench.recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "check Bad load"}).total.sum
+
+
+def test_a_file_that_is_damaged_is_set_aside_and_the_checks_begin_anew(
+    keeping: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """And the next one finds what they have learnt since."""
+    (tmp_path / "service.checks").write_text('{"holter_checks": 1, "saved')
+    first = Counting()
+    keeping(first).ask()
+    assert 1 == first.count
+    assert {"service.checks", "service.checks.aside"} == {path.name for path in tmp_path.iterdir()}
+    second = Counting()
+    keeping(second).ask()
+    assert 2 == second.count
+
+
+def test_a_folder_that_is_full_costs_the_memory_and_nothing_else(
+    keeping: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, and counted."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("holter.learnt.write", full)
+    bench = keeping(Counting())
+    assert [[], [], ["counted"]] == [bench.ask() for _ in range(3)]
+    assert 3 == bench.recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "state of checks"}).total.sum
+
+
+def test_what_checks_show_is_there_while_this_process_judges(keeping: Callable[..., Bench]) -> None:
+    """Numbers with their attributes; what is none is left out."""
+    bench = keeping(Counting())
+    assert [] == list(bench.judges.figures)
+    bench.ask()
+    assert [("app.count", 1.0, {"who": "me"})] == list(bench.judges.figures)
+    bench.judges.ask(None, 0.0, patiently=False)
+    assert [] == list(bench.judges.figures)
+
+
+def test_a_check_that_does_not_remember_leaves_no_file(keeping: Callable[..., Bench], tmp_path: Path) -> None:
+    """Nothing is written for checks that have no save and load."""
+    keeping(Check(lambda _: [])).ask()
+    assert [] == list(tmp_path.iterdir())

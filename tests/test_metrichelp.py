@@ -27,6 +27,7 @@ METRICS = [
             names.METRIC,
             names.PLACE,
             names.STAGES_LEFT_OUT,
+            names.SLO_WINDOW,
             names.ALERTS_FIRED,
             genai.OPERATION,
             genai.PROVIDER,

@@ -32,6 +32,7 @@ from holter.version import __version__
 if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.limit import Limit
+    from holter.checks.slo import SLO
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
@@ -61,6 +62,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "ASGI",
+    "SLO",
     "Alert",
     "CSVFile",
     "Check",
@@ -124,6 +126,7 @@ _LATER = {
     "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
     "Prometheus": "exporters.prometheus",
+    "SLO": "checks.slo",
     "RecordingContents": "recorded",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",

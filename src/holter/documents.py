@@ -202,12 +202,13 @@ def decode_notices(content: bytes) -> tuple[tuple[Alert, ...], tuple[ErrorPlace,
     """Return the alerts and the places of errors that *content* holds."""
     known = _parsed(content)
     known = known if isinstance(known, dict) else {}
-    alerts = [_alert(each) for each in _list(known.get("alerts"))[-MOST_ALERTS:]]
+    alerts = [decode_alert(each) for each in _list(known.get("alerts"))[-MOST_ALERTS:]]
     places = [_place(each) for each in _list(known.get("places"))[:MOST_PLACES]]
     return tuple(filter(None, alerts)), tuple(filter(None, places))
 
 
-def _alert(known: object) -> Alert | None:
+def decode_alert(known: object) -> Alert | None:
+    """Return the alert that is told of by *known*, as JSON has it; None if it is none."""
     if not isinstance(known, dict):
         return None
     state, severity, since = (known.get(name) for name in ("state", "severity", "since_ns"))

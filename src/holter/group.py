@@ -22,15 +22,14 @@ from holter.departed import Departed, TotalsFiles, read_departed
 from holter.errors import RecordingError
 from holter.launcher import is_gone, launcher
 from holter.leadership import Leadership, is_led
-from holter.members import GroupName, Member, Members
+from holter.members import GroupName, Member, Members, places_of
 from holter.metric import Series
-from holter.model import ErrorPlace, Reading, Snapshot
+from holter.model import Reading, Snapshot
 from holter.union import Part, Union, intervals
 from holter.whereabouts import Whereabouts
 
 _DEPARTED: Final = "departed"
 _OWN: Final = "own"
-_MOST_PLACES: Final = 32
 _LAST_TRIES: Final = 10
 FRESH_NS: Final = 250_000_000
 """So long what was read of all processes is given to whoever asks next."""
@@ -97,6 +96,11 @@ class Group:
         self.read_seconds: float | None = None
         """The time between the last two readings of the others, None where there are none."""
 
+    @property
+    def learnt_path(self) -> Path:
+        """The file in which checks leave what they have learnt, for whoever leads next."""
+        return self._folder / f"{self.name.key}.checks"
+
     def lead(self) -> bool:
         """Lead the group if nobody else does; return whether this process leads."""
         if self.leadership.hold(time.monotonic_ns()):
@@ -134,7 +138,7 @@ class Group:
         interval_ns = own.interval_ns if told is None else max(0, own.monotonic_ns - told_ns)
         self._told_ns = own.monotonic_ns
         lost = own.lost + whole.departed.lost + sum(member.lost for member in living)
-        joined = replace(joined, interval_ns=interval_ns, lost=lost, error_places=_places(own, living))
+        joined = replace(joined, interval_ns=interval_ns, lost=lost, error_places=places_of(own, living))
         if is_read:
             spent_ns = self._clock.thread_cpu_ns() - cpu_ns
             whole.due_ns = begun_ns + min(_LONGEST_REST_NS, int(spent_ns / _READING_SHARE))
@@ -180,7 +184,7 @@ class Group:
             lost = whole.departed.lost + sum(member.lost for member in members)
             nobody = replace(own.process, instance=self.name.key, pid=0)
             self._viewed = replace(
-                joined, interval={}, open_calls=(), lost=lost, error_places=_places(None, members), process=nobody
+                joined, interval={}, open_calls=(), lost=lost, error_places=places_of(None, members), process=nobody
             )
             return self._viewed
 
@@ -377,17 +381,6 @@ class Group:
     def _own_identity(self, parts: Mapping[str, Part]) -> str:
         """Return the name of the part that is this process's recording, "" if there is none yet."""
         return next((name for name, part in parts.items() if isinstance(part, Member) and part.path == self._mine), "")
-
-
-def _places(own: Snapshot | None, members: Iterable[Member]) -> tuple[ErrorPlace, ...]:
-    """Return where errors came from in all processes, the most frequent first."""
-    counts: dict[tuple[str, str, str], int] = {}
-    for places in (() if own is None else own.error_places, *(member.places for member in members)):
-        for place in places:
-            key = place.call, place.error_type, place.place
-            counts[key] = counts.get(key, 0) + place.count
-    ordered = sorted(counts.items(), key=lambda item: item[1], reverse=True)
-    return tuple(ErrorPlace(*key, count) for key, count in ordered)[:_MOST_PLACES]
 
 
 def _is_closed(member: Member) -> bool:

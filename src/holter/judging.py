@@ -2,41 +2,102 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
+from holter import learnt
 from holter.delivery import Delivery
 from holter.guard import Guard
-from holter.model import Alert, Check, Snapshot
+from holter.learnt import Learnt, Lesson
+from holter.model import Alert, AttributeValue, Check, Snapshot
 from holter.scope import Scope
+from holter.values import number
 
 PATIENCE_SECONDS: Final = 0.25
+SAVED_EACH_NS: Final = 60_000_000_000
 MOST_ALERTS_KEPT: Final = 1_000
+MOST_FIGURES: Final = 100
 _NO_ALERTS: Final[list[Alert]] = []
 
 
+class Figure(NamedTuple):
+    """A gauge that a check shows."""
+
+    name: str
+    value: float
+    attributes: Mapping[str, AttributeValue]
+
+
 class Judge:
-    """An exporter that asks one check for its judgement, and keeps the alerts until they are fetched."""
+    """
+    An exporter that asks one check for its judgement, and keeps the alerts until they are fetched.
+
+    What the check has learnt (its ``save()``) is taken each minute, with each alert, and when it is wanted; what it
+    shows (its ``figures()``) each time.
+    """
 
     every_seconds = 1e9
 
-    def __init__(self, check: Check, guard: Guard) -> None:
-        self._check, self._guard = check, guard
+    def __init__(self, check: Check, guard: Guard, key: str) -> None:
+        self._check, self._guard, self.key = check, guard, key
         self.name = type(check).__name__
         self._given: deque[Alert] = deque()
+        self._due: tuple[str, float] | None = None
+        self._saved_ns = 0
+        self.is_saving_wanted = False
+        self.state: str | None = None
+        """What the check has learnt, as JSON; None if it never says."""
+        self.figures: tuple[Figure, ...] = ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the check has something that outlives its process."""
+        return hasattr(self._check, "save") and hasattr(self._check, "load")
+
+    def adopt(self, state: str, gap_seconds: float) -> None:
+        """Have the check go on, before it is asked next, from what it had learnt *gap_seconds* ago."""
+        self._due = state, gap_seconds
 
     def export(self, snapshot: Snapshot, alerts: Iterable[Alert]) -> None:
         """Ask; a check that raises, or returns something else than alerts, is counted."""
         del alerts
-        self._given.extend(self._guard.run(f"check {self.name}", _NO_ALERTS, self._asked, snapshot))
+        due, self._due = self._due, None
+        if due is not None:
+            self._guard.run(f"check {self.name} load", None, self._load, *due)
+        given = self._guard.run(f"check {self.name}", _NO_ALERTS, self._asked, snapshot)
+        if hasattr(self._check, "figures"):
+            self.figures = self._guard.run(f"check {self.name} figures", self.figures, self._shown)
+        is_due = bool(given) or self.is_saving_wanted or snapshot.time_ns - self._saved_ns >= SAVED_EACH_NS
+        if is_due and self.remembers:
+            self.is_saving_wanted, self._saved_ns = False, snapshot.time_ns
+            self.state = self._guard.run(f"check {self.name} save", self.state, self._saved)
+        self._given.extend(given)
 
     def _asked(self, snapshot: Snapshot) -> list[Alert]:
         alerts = list(self._check.judge(snapshot))
         if not all(isinstance(alert, Alert) for alert in alerts):
             raise TypeError(f"{self.name}.judge must return Alerts")
         return alerts
+
+    def _shown(self) -> tuple[Figure, ...]:
+        check: Any = self._check
+        shown = (Figure(str(name), value, dict(attributes)) for name, value, attributes in check.figures())
+        return tuple(one for _, one in zip(range(MOST_FIGURES), shown, strict=False) if number(one.value) is not None)
+
+    def _load(self, state: str, gap_seconds: float) -> None:
+        check: Any = self._check
+        check.load(json.loads(state), gap_seconds)
+
+    def _saved(self) -> str:
+        check: Any = self._check
+        state = json.dumps(check.save(), allow_nan=False, separators=(",", ":"))
+        if len(state) > learnt.MOST_BYTES:
+            raise ValueError(f"{self.name}.save() must take at most {learnt.MOST_BYTES:,} bytes as JSON")
+        return state
 
     def fetch(self) -> list[Alert]:
         """Return what the check has given since the last time."""
@@ -50,24 +111,44 @@ class Judges:
     """
     The checks of one run of a monitor; ``alerts`` holds what they have given, the latest state of at most 1,000.
 
-    A check that hangs hangs alone: it is waited for once, and its alerts come when it is done.
+    A check that hangs hangs alone: it is waited for once, and its alerts come when it is done. What they have
+    learnt is in the file at *path*, if there is one: read when this process begins to judge, written each minute,
+    with each alert, and at the end.
     """
 
-    def __init__(self, scope: Scope, checks: Iterable[Check]) -> None:
-        self._guard = scope.guard
-        self._judges = [Judge(check, scope.guard) for check in checks]
+    def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
+        self._guard, self._path = scope.guard, path
+        self._judges = [Judge(check, scope.guard, key) for key, check in _keyed(checks)]
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
+        self._owners: dict[str, Judge] = {}
+        self._is_judging = False
+        self._written: list[str | None] = []
+        self._keeps = path is not None and any(judge.remembers for judge in self._judges)
 
-    def ask(self, snapshot: Snapshot, deadline: float, *, patiently: bool) -> list[Alert]:
+    @property
+    def figures(self) -> Iterable[Figure]:
+        """What the checks show, if this process judges."""
+        return [figure for judge in self._judges for figure in judge.figures] if self._is_judging else ()
+
+    def ask(self, snapshot: Snapshot | None, deadline: float, *, patiently: bool) -> list[Alert]:
         """
         Return the alerts that are new: each fires once and resolves once, whatever a check repeats.
 
+        Without a *snapshot* another process judges; when this one comes to it again, it reads what that one has learnt.
         Waits for the checks at most until *deadline*, on the monotonic clock, if not *patiently* 250 ms at
         most, and never for those that are not done yet with the snapshot before. When strict they are asked in
         this thread, so that their errors raise here.
         """
+        if snapshot is None:
+            self._is_judging = False
+            return []
+        if not self._is_judging:
+            self._is_judging = True
+            self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
         until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
+        for judge in self._judges:
+            judge.is_saving_wanted |= patiently
         if self._guard.strict:
             for judge in self._judges:
                 judge.export(snapshot, ())
@@ -77,14 +158,64 @@ class Judges:
                 delivery.offer(snapshot, now=True)
             for delivery in punctual:
                 delivery.wait_until_idle(until)
-        return [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert)]
+        alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
+        self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
+        return alerts
 
-    def _is_new(self, alert: Alert) -> bool:
+    def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)
         if (known.state if known is not None else "resolved") == alert.state:
             return False
-        self.alerts[alert.id] = alert
+        self.alerts[alert.id], self._owners[alert.id] = alert, judge
         if len(self.alerts) > MOST_ALERTS_KEPT:
             over = (one.id for one in self.alerts.values() if one.state == "resolved")
-            self.alerts.pop(next(over, next(iter(self.alerts))))
+            oldest = next(over, next(iter(self.alerts)))
+            self.alerts.pop(oldest)
+            self._owners.pop(oldest, None)
         return True
+
+    def _adopt(self, now_ns: int) -> None:
+        if self._path is None or not self._keeps:
+            return
+        known = learnt.read(self._path)
+        for judge in self._judges:
+            lesson = known.lessons.get(judge.key)
+            if lesson is not None and judge.remembers:
+                judge.adopt(lesson.state, learnt.gap_seconds(known, now_ns))
+                judge.state = lesson.state
+                for alert in lesson.alerts:
+                    self.alerts[alert.id], self._owners[alert.id] = alert, judge
+        self._written = [judge.state for judge in self._judges]
+
+    def _keep(self, now_ns: int) -> None:
+        """Write down what has been learnt, if there is something new."""
+        states = [judge.state for judge in self._judges]
+        if self._path is None or not self._keeps or all(map(_is_same, states, self._written or [None] * len(states))):
+            return
+        lessons = {
+            judge.key: Lesson(judge.state, tuple(self._firing(judge)))
+            for judge in self._judges
+            if judge.state is not None
+        }
+        learnt.write(self._path, Learnt(now_ns, lessons))
+        self._written = states
+
+    def _firing(self, judge: Judge) -> list[Alert]:
+        return [
+            alert for alert in self.alerts.values() if alert.state == "firing" and self._owners.get(alert.id) is judge
+        ]
+
+
+def _is_same(one: str | None, other: str | None) -> bool:
+    return one is other
+
+
+def _keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
+    """Yield each check with what it is known by in the next process: what it says of itself, or its class."""
+    seen: dict[str, int] = {}
+    for check in checks:
+        kind = type(check)
+        # That of object has an address in it.
+        text = kind.__qualname__ if kind.__repr__ is object.__repr__ else repr(check)
+        seen[text] = seen.get(text, 0) + 1
+        yield (text if seen[text] == 1 else f"{text} #{seen[text]}"), check

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -17,7 +17,7 @@ from holter.folded import Folded
 from holter.layout import MAJOR, SUFFIX, TOLD, Section
 from holter.listing import Listing
 from holter.metric import LEVELS, Series
-from holter.model import ErrorPlace, Reading
+from holter.model import ErrorPlace, Reading, Snapshot
 from holter.recorded import newest_half, read_process, read_recording, read_series, with_state
 from holter.sections import Sections
 from holter.series import Entry
@@ -28,6 +28,7 @@ _LONGEST_NAME: Final = 60
 _OWNED: Final = re.compile(rf"-\d{{1,10}}-\d{{1,19}}(-\d)?({re.escape(TOLD)})?{re.escape(SUFFIX)}")
 """How the name of a recording goes on behind that of the service."""
 _Key: TypeAlias = tuple[int, str]
+_MOST_PLACES: Final = 32
 _LOOK_AGAIN: Final = 10
 """After so many looks a recording that was none of the group's is looked at again: it may have become one."""
 
@@ -232,3 +233,14 @@ class Members:
                     if stat.S_ISREG(found.st_mode):
                         # With its name, as the number of a file that has gone is given to the next one.
                         yield (found.st_ino, name.replace(TOLD, "")), (path, found.st_ctime_ns)
+
+
+def places_of(own: Snapshot | None, members: Iterable[Member]) -> tuple[ErrorPlace, ...]:
+    """Return where errors came from in all processes, the most frequent first."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for places in (() if own is None else own.error_places, *(member.places for member in members)):
+        for place in places:
+            key = place.call, place.error_type, place.place
+            counts[key] = counts.get(key, 0) + place.count
+    ordered = sorted(counts.items(), key=lambda item: item[1], reverse=True)
+    return tuple(ErrorPlace(*key, count) for key, count in ordered)[:_MOST_PLACES]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from holter import documents, names, recording, words
@@ -53,6 +54,11 @@ class Membership:
     def leads(self) -> bool:
         """Whether this process speaks for its group."""
         return self.group is None or self.group.leadership.is_held
+
+    @property
+    def learnt_path(self) -> Path | None:
+        """Where the checks of the group find what they have learnt, None without a group."""
+        return None if self.group is None else self.group.learnt_path
 
     def set_figures(self, fold: Fold) -> None:
         """Tell how large the group is, as whoever leads it knows."""

@@ -54,6 +54,8 @@ _HELP: Final = {
     names.VALUES_REFUSED: "Values that were refused because they were no numbers.",
     names.VALUES_NONFINITE: "Values that were NaN or infinite.",
     names.INTERNAL_ERRORS: "What went wrong inside holter, by place.",
+    names.SLO_BUDGET: "The share of an objective's error budget that is left; below 0 when overspent.",
+    names.SLO_BURN_RATE: "How many times as fast as an objective allows its error budget is spent.",
     names.SAMPLER_INTERVAL: "How often a sampler is called that took more than its budget of CPU time.",
     names.COLLECTOR_DURATION: "How long a round of holter's collector took.",
     names.GROUP_MEMBERS: "Processes of this service that live.",

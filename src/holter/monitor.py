@@ -38,7 +38,7 @@ from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
-from holter.upkeep import read_gauges, record_duration, set_own_figures, tell_of_predecessors
+from holter.upkeep import read_gauges, record_duration, set_figures_of_checks, set_own_figures, tell_of_predecessors
 from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
@@ -158,7 +158,7 @@ class Monitor(Instruments):
                 ROUTER.drain()
             RECORDER.readers.add(self)
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
-        self._judges = Judges(self._scope, self.settings.checks)
+        self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
         self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
         self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
@@ -285,6 +285,7 @@ class Monitor(Instruments):
                 ROUTER.drain()
                 set_own_figures(self._fold, self._ledger)
                 self._membership.set_figures(self._fold)
+                set_figures_of_checks(self._fold, self._judges.figures)
                 snapshot = self._fold.close(self._clock.monotonic_ns(), self._clock.wall_ns(), now=now)
                 cursors = RECORDER.cursors()
                 RECORDER.stock()
@@ -296,7 +297,7 @@ class Monitor(Instruments):
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
             whole = self._membership.turn(snapshot, now=now)
-            alerts = [] if whole is None else self._judges.ask(whole, deadline, patiently=now)
+            alerts = self._judges.ask(whole, deadline, patiently=now)
             for delivery in self._deliveries:
                 seen = whole if delivery.is_of_group else snapshot
                 if seen is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from holter import names, words
 from holter.chronicle import obituary
 from holter.cost import Ledger
 from holter.fold import Fold
+from holter.judging import Figure
 from holter.record import Outcome
 from holter.recorder import RECORDER
 from holter.scope import Scope
@@ -44,6 +45,12 @@ def set_own_figures(fold: Fold, ledger: Ledger | None) -> None:
     fold.set(scope.series(names.SERIES_COUNT, "{series}", "gauge", across="max"), len(scope.table))
     if ledger is not None and ledger.share is not None:
         fold.set(scope.series(names.OVERHEAD, "1", "gauge", across="max"), ledger.share)
+
+
+def set_figures_of_checks(fold: Fold, figures: Iterable[Figure]) -> None:
+    """Set the gauges that checks show."""
+    for name, value, attributes in figures:
+        fold.set(fold.scope.series(name, "1", "gauge", attributes), value)
 
 
 def tell_of_predecessors(scope: Scope, died: Sequence[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from contracts.check import SECOND, STARTED_NS, CheckContract, Course
 from holter.checks.limit import Limit
 from holter.errors import ConfigurationError
-from holter.model import STATISTICS, OpenCall, Snapshot
+from holter.model import STATISTICS, Alert, OpenCall, Snapshot
 from holter.names import CALL_DURATION
 
 
@@ -412,3 +413,68 @@ def test_arguments_that_cannot_work_are_refused(arguments: tuple, options: dict,
     """At construction, with what was expected and what came."""
     with pytest.raises(ConfigurationError, match=re.escape(words)):
         Limit(*arguments, **options)
+
+
+# -- what outlives the process
+
+
+def firing(check: Limit, course: Course) -> Alert:
+    """Have *check* fire, and return its alert."""
+    course.calls("predict", [0.5])
+    (alert,) = check.judge(course.tick())
+    return alert
+
+
+def next_process(check: Limit) -> Limit:
+    """Return what goes on from it."""
+    other = limit("predict", "p99", above=0.2, window_seconds=10)
+    other.load(json.loads(json.dumps(check.save())), 5.0)
+    return other
+
+
+def test_an_alert_that_fires_goes_on_in_the_next_process() -> None:
+    """It does not fire again, and resolves with the id and the beginning that it had."""
+    first, course = limit("predict", "p99", above=0.2, window_seconds=10), Course()
+    alert = firing(first, course)
+    second = next_process(first)
+    course.calls("predict", [0.4])
+    assert [] == second.judge(course.tick())
+    assert second.save() == first.save()
+    for _ in range(12):
+        course.calls("predict", [0.1])
+        alerts = second.judge(course.tick())
+        if alerts:
+            break
+    (resolved,) = alerts
+    assert ("resolved", alert.id, alert.since_ns) == (resolved.state, resolved.id, resolved.since_ns)
+    assert {"firing_since_ns": None} == second.save()
+
+
+def test_a_process_that_has_seen_nothing_yet_proves_nothing() -> None:
+    """The alert stays for a window, and then it says that this is no recovery."""
+    first, course = limit("predict", "p99", above=0.2, window_seconds=10), Course()
+    firing(first, course)
+    course.tick()
+    second = next_process(first)
+    alerts = [second.judge(course.tick()) for _ in range(12)]
+    assert [[]] * 10 == alerts[:10]
+    (resolved,) = alerts[10]
+    assert "resolved" == resolved.state
+
+
+def test_one_that_does_not_fire_has_nothing_to_hand_on() -> None:
+    """The window is too short for that."""
+    first, course = limit("predict", "p99", above=0.2, window_seconds=10), Course()
+    course.calls("predict", [0.1])
+    first.judge(course.tick())
+    second = next_process(first)
+    assert "firing" == firing(second, course).state
+
+
+@pytest.mark.parametrize("state", [{}, {"firing_since_ns": "x"}, {"firing_since_ns": True}, None, []])
+def test_a_state_that_is_none_is_refused(state: Any) -> None:
+    """The monitor counts that, and the limit begins anew."""
+    check = limit("predict", "p99", above=0.2)
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        check.load(state, 0.0)
+    assert "firing" == firing(check, Course()).state

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from zlib import crc32
 
 from holter.arguments import finite_number, positive_seconds
@@ -35,7 +37,8 @@ class Limit:
     resolves, with the same id, when it is back inside *clear_at*, which is the limit itself unless
     given. While there are too few calls to judge, a firing alert stays. When the window has become
     empty it resolves and says that this is no recovery, unless calls of the target are running:
-    calls that hang are not calls that have stopped. Silence is found by a limit on "missing".
+    calls that hang are not calls that have stopped. Silence is found by a limit on "missing". An alert that
+    fires when the process ends goes on in the next one of a group, and resolves there.
 
     Costs a pass over the series and about four merges a reading, whatever the window, and keeps
     about 120 readings. Not thread-safe: one monitor judges it.
@@ -71,6 +74,8 @@ class Limit:
             minimum_calls=minimum_calls,
             severity=severity,
         )
+        self._known_ns: int | None = None
+        """Since when, in Unix time, an alert fires that another process has given; until this one judges."""
         self._begin("")
 
     def __repr__(self) -> str:
@@ -82,6 +87,25 @@ class Limit:
         self._first_began_ns: int | None = None
         self._outside_since: _Moment | None = None
         self._is_firing = False
+        self._unproven_until_ns = 0
+
+    def save(self) -> dict[str, int | None]:
+        """Return since when an alert fires, if one does; the window is too short to outlive a process."""
+        since = self._outside_since if self._is_firing else None
+        return {"firing_since_ns": self._known_ns if since is None else since.time_ns}
+
+    def load(self, state: Mapping[str, Any], gap_seconds: float) -> None:
+        """
+        Go on with the alert that fired *gap_seconds* ago: it resolves when a new window proves that all is well.
+
+        Raises:
+            ValueError: it is not what `save` returns.
+        """
+        del gap_seconds
+        since_ns = state["firing_since_ns"]
+        if since_ns is not None and type(since_ns) is not int:
+            raise ValueError(f"no time: {since_ns!r:.50}")
+        self._known_ns = since_ns
 
     def judge(self, snapshot: Snapshot) -> list[Alert]:
         """Return one alert where the limit has just been broken, or is kept again; else none."""
@@ -89,6 +113,10 @@ class Limit:
             # A forked child, or a new start: what was before is not its own.
             self._begin(snapshot.process.instance)
         now = _Moment(snapshot.monotonic_ns, snapshot.time_ns)
+        if self._known_ns is not None:
+            since_ns, self._known_ns, self._is_firing = self._known_ns, None, True
+            self._outside_since = _Moment(now.monotonic_ns - (now.time_ns - since_ns), since_ns)
+            self._unproven_until_ns = now.monotonic_ns + int(self._rule.window_seconds * 1e9)
         seen = self._look(snapshot)
         if self._is_firing:
             return [self._alert("resolved", seen, now)] if self._is_over(seen) else []
@@ -121,6 +149,8 @@ class Limit:
     def _is_over(self, seen: Seen) -> bool:
         if seen.value is not None:
             return self._rule.clear.contain(seen.value)
+        if seen.snapshot.monotonic_ns < self._unproven_until_ns:
+            return False
         return not seen.statistics.interval.count and not self._rule.measure.running(seen.snapshot)
 
     def _alert(self, state: AlertState, seen: Seen, now: _Moment) -> Alert:
