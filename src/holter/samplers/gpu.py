@@ -69,6 +69,8 @@ class GPUSampler:
     """
 
     whole_host = True
+    budget = 0.01
+    """Twice what others may take of a core: eight GPUs are 400 figures, and who has eight has many cores."""
 
     def __init__(
         self,
