@@ -105,6 +105,93 @@ def requests() -> list[Panel]:
     ]
 
 
+def gpus() -> list[Panel]:
+    """Return the panels of GPUs, which the process that leads a service tells of."""
+    gpu, legend = "instance, hw_name", "{{instance}} {{hw_name}}"
+    joules = f"sum by (holter_call_name) (rate(holter_call_energy_joules_total{{{CALL}}}{RATE}))"
+
+    def level(metric: str, more: str = "") -> str:
+        return f"max by ({gpu}) ({metric}{{{ALL}{more}}})"
+
+    return [
+        Panel(
+            "GPU in use",
+            "The share of the time in which a GPU had something to do.",
+            "percentunit",
+            (Query(level("hw_gpu_utilization_ratio", ',hw_gpu_task="general"'), legend),),
+        ),
+        Panel(
+            "GPU idle while calls run",
+            "At the least: the share of the time in which calls were in flight and a GPU had nothing to do.",
+            "percentunit",
+            (Query(rate("holter_gpu_idle_in_calls_seconds_total", gpu), legend),),
+        ),
+        Panel(
+            "GPU memory",
+            "The share that is used, by whomever.",
+            "percentunit",
+            (Query(level("hw_gpu_memory_utilization_ratio"), legend),),
+        ),
+        Panel("GPU power", "What a GPU takes.", "watt", (Query(level("hw_power_watts", ',hw_type="gpu"'), legend),)),
+        Panel(
+            "Energy of a call",
+            "The energy of all GPUs, shared among calls by their time in flight.",
+            "joule",
+            (Query(f"{joules} / (sum by (holter_call_name) (rate({CALLS}{RATE})) > 0)", "{{holter_call_name}}"),),
+        ),
+        Panel(
+            "Energy of a token",
+            "Of the last minute.",
+            "joule",
+            (Query(f"max by (holter_call_name) (holter_llm_token_energy_joules{{{CALL}}})", "{{holter_call_name}}"),),
+        ),
+        Panel(
+            "GPU temperature",
+            "At each place that has a sensor.",
+            "celsius",
+            (
+                Query(
+                    f"max by ({gpu}, hw_sensor_location) (hw_temperature_celsius{{{ALL}}})",
+                    f"{legend} {{{{hw_sensor_location}}}}",
+                ),
+            ),
+        ),
+        Panel(
+            "GPU clocks held down",
+            "The share of the time, by reason.",
+            "percentunit",
+            (
+                Query(
+                    rate("holter_gpu_throttle_time_seconds_total", f"{gpu}, holter_gpu_throttle_reason"),
+                    f"{legend} {{{{holter_gpu_throttle_reason}}}}",
+                ),
+            ),
+        ),
+        Panel(
+            "GPU traffic",
+            "Over PCIe, from the GPU (transmit) and to it.",
+            "Bps",
+            (
+                Query(
+                    rate("hw_gpu_io_bytes_total", f"{gpu}, network_io_direction"),
+                    f"{legend} {{{{network_io_direction}}}}",
+                ),
+            ),
+        ),
+        Panel(
+            "GPU errors",
+            "Found by ECC or told by the driver (Xid), and failures of the process that reads GPUs; in the time shown.",
+            "short",
+            (
+                Query(f"sum (increase(hw_errors_total{{{ALL}}}[$__range])) or vector(0)", "ECC"),
+                Query(f"sum (increase(holter_gpu_xid_total{{{ALL}}}[$__range])) or vector(0)", "Xid"),
+                Query(f"sum (increase(holter_gpu_helper_failures_total{{{ALL}}}[$__range])) or vector(0)", "helper"),
+            ),
+            "stat",
+        ),
+    ]
+
+
 ROWS: dict[str, list[Panel]] = {
     "Calls": [
         Panel(
@@ -338,6 +425,7 @@ ROWS: dict[str, list[Panel]] = {
             (Query(f"system_memory_utilization_ratio{{{ALL}}}"),),
         ),
     ],
+    "GPUs": gpus(),
     "holter itself": [
         Panel(
             "Overhead",

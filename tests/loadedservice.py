@@ -109,7 +109,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         "loaded",
         version="v7",
         exporters=[holter.Prometheus(int(os.environ["METRICS_PORT"]))],
-        samplers=[holter.ProcessSampler(0.2), holter.HostSampler(0.2)],
+        samplers=[holter.ProcessSampler(0.2), holter.HostSampler(0.2), holter.GPUSampler(0.2)],
         checks=[holter.Limit(predict, "error_ratio", above=0.05, minimum_calls=20, window_seconds=30)],
         on_alert=told,
         interval_seconds=0.2,

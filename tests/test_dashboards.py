@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import holter
+from fakegpus import NO_GCC, fake_gpus
 from metricpages import PATIENCE_SECONDS, Server, needs_prometheus, prometheus, promtool
 
 FOLDER = Path(__file__).parent.parent / "dashboards"
@@ -153,12 +155,20 @@ class Program:
 @pytest.fixture(scope="module")
 def program() -> Iterator[Program]:
     """One that has worked until nothing is missing."""
+    if shutil.which("gcc") is None:
+        pytest.skip(NO_GCC)
+    with fake_gpus(1, util__0=0):
+        yield from worked()
+
+
+def worked() -> Iterator[Program]:
+    """Yield one that has worked until nothing is missing."""
     exporter = holter.Prometheus(0)
     monitor = holter.Monitor(
         "dashboard",
         version="v7",
         exporters=[exporter],
-        samplers=[holter.ProcessSampler(0.2), holter.HostSampler(0.2)],
+        samplers=[holter.ProcessSampler(0.2), holter.HostSampler(0.2), holter.GPUSampler(0.2)],
         checks=[holter.Limit("holter.call.duration", "rate", above=0.0, window_seconds=0.5)],
         interval_seconds=0.2,
     )

@@ -15,11 +15,13 @@ import pytest
 pytest.importorskip("fastapi", reason="FastAPI is not installed; install it with: pip install '.[test]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed; install it with: pip install '.[test]'")
 
+from fakegpus import fake_gpus, needs_gcc
+from holter.gpufigures import VIOLATIONS
 from metricpages import needs_prometheus
 from test_dashboards import QUERIES
-from underload import Run, Service, needs_hey, serving_under_load
+from underload import LOAD, Run, Service, needs_hey, serving_under_load
 
-pytestmark = [needs_prometheus, needs_hey]
+pytestmark = [needs_prometheus, needs_hey, needs_gcc]
 
 SERVICES = {
     "uvicorn": [sys.executable, "-m", "uvicorn", "loadedservice:app", "--port", "{port}", "--log-level", "warning"],
@@ -183,6 +185,39 @@ def written(run: Run) -> Claim:
     return {(): (least / run.seconds, (run.after["written"] - run.before["written"]) / run.seconds)}
 
 
+WATTS = 300.0
+# The clients of the load together: so many calls at the most share the energy.
+MOST_AT_ONCE = sum(clients for *_, clients in LOAD)
+
+
+def call_energy(run: Run) -> Claim:
+    def between(seconds: Sequence[float]) -> tuple[float, float]:
+        alone = WATTS * float(np.mean(seconds))
+        return alone / MOST_AT_ONCE * 0.9, alone * 1.1
+
+    return {
+        PREDICT: between(own(run, "predict", "outer")),
+        WORDS: between(own(run, "words", "whole")),
+        TOKENS: between(own(run, "tokens", "whole")),
+    }
+
+
+def throttled(_: Run) -> Claim:
+    return {(reason, "GPU 0"): about(0.25 * (reason == "power")) for reason in VIOLATIONS}
+
+
+# Of the library that stands in for a driver.
+GPU: dict[str, Callable[[Run], Claim]] = {
+    "GPU in use": always({("GPU 0",): exactly(0.5)}),
+    "GPU idle while calls run": always({("GPU 0",): (0.0, 0.5)}),
+    "GPU memory": always({("GPU 0",): exactly(10 / 80)}),
+    "GPU power": always({("GPU 0",): exactly(WATTS)}),
+    "Energy of a call": call_energy,
+    "Energy of a token": lambda run: {TOKENS: (1e-3, WATTS * max(own(run, "tokens", "whole")) / 5)},
+    "GPU temperature": always({("GPU 0", "gpu"): exactly(60), ("GPU 0", "memory"): exactly(70)}),
+    "GPU clocks held down": throttled,
+    "GPU traffic": always({("GPU 0", way): about(1e6) for way in ("receive", "transmit")}),
+}
 CLAIMS: dict[str, Callable[[Run], Claim]] = {
     "Calls a second A": lambda run: {name: a_second(run, count) for name, count in calls(run).items()},
     **quantiles("Duration", durations),
@@ -236,6 +271,8 @@ CLAIMS: dict[str, Callable[[Run], Claim]] = {
     # Of a moment that is past; the sampler's own test compares it with psutil.
     "CPU of the host A": always({(): (0.0, 1.0 + 1e-9)}),
     "Memory of the host A": lambda run: {("used",): about(run.after["host_memory"], 0.1)},
+    **{f"{title} A": claim for title, claim in GPU.items()},
+    **{f"GPU errors {ref}": always({(): (0.0, 0.0)}) for ref in "ABC"},
     "Overhead A": always({(): (1e-6, 1.0)}),
     "Records a second A": written,
     "Records a second B": lambda run: {(): a_second(run, run.after["lost"])},
@@ -253,6 +290,8 @@ OF_ONE = {
     *("Goodput A", "Progress A", "What was logged A", "CPUs in use A", "Memory A", "Threads A", "Open files A"),
     *("CPU of the host A", "Memory of the host A", "Records a second A", "Records a second B", "Processes A"),
     *("Running now A", "Oldest call that runs A", "Alerts of holter's own checks A"),
+    *(f"{title} A" for title in GPU),
+    *(f"GPU errors {ref}" for ref in "ABC"),
     # The bounds that the journals set were too narrow once under gunicorn on a machine with ten times its load.
     *("Where the time of a request goes B", "Waiting before the service A"),
 }
@@ -287,7 +326,10 @@ def check(title: str, run: Run) -> None:
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that runs."""
     server = request.cls.server
-    with serving_under_load(SERVICES[server], tmp_path_factory.mktemp(server)) as one:
+    with (
+        fake_gpus(1, io_rate__0=1e6, throttled__0=0.25),
+        serving_under_load(SERVICES[server], tmp_path_factory.mktemp(server)) as one,
+    ):
         yield one
 
 

@@ -57,6 +57,7 @@ if typing.TYPE_CHECKING:
     from holter.monitor import Monitor
     from holter.probes.requests import ASGI
     from holter.recorded import RecordingContents, read_recording
+    from holter.samplers.gpu import GPUSampler
     from holter.samplers.host import HostSampler
     from holter.samplers.process import ProcessSampler
 
@@ -70,6 +71,7 @@ __all__ = [
     "Console",
     "ErrorPlace",
     "Exporter",
+    "GPUSampler",
     "HolterError",
     "HostSampler",
     "Limit",
@@ -119,6 +121,7 @@ _LATER = {
     "ASGI": "probes.requests",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
+    "GPUSampler": "samplers.gpu",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",

@@ -91,8 +91,8 @@ class Group:
         self._is_unwritten = False
         self._told_ns = 0
         self.skipped: Mapping[str, str] = {}
-        self.size = 1
-        """How many processes live, when it was looked last."""
+        self.size, self.read_ns = 1, 0
+        """How many processes live, when it was looked last; and when this process has read the others last."""
         self.read_seconds: float | None = None
         """The time between the last two readings of the others, None where there are none."""
 
@@ -150,7 +150,7 @@ class Group:
         self._count_in(whole, [member for member in others if not member.is_alive])
         self.skipped = whole.members.skipped
         living = [member for member in others if member.identity not in whole.departed.counted]
-        self.size = 1 + sum(member.is_alive for member in living)
+        self.size, self.read_ns = 1 + sum(member.is_alive for member in living), now_ns
         self.read_seconds = (now_ns - whole.read_ns) / 1e9 if living and whole.read_ns else None
         whole.others, whole.read_ns = living, now_ns
 

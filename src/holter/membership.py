@@ -10,6 +10,7 @@ from typing import Final
 
 from holter import documents, names, recording, words
 from holter.chronicle import CHRONICLE
+from holter.energy import Energy
 from holter.errors import RecordingError
 from holter.fold import Fold
 from holter.group import Group
@@ -34,9 +35,13 @@ class Membership:
     def __init__(self) -> None:
         self.group: Group | None = None
         self._has_skipped = False
+        self._energy: Energy | None = None
+        self._read_ns = -1
+        """When it was read last what is shared among."""
 
     def join(self, monitor: object, settings: Settings, scope: Scope) -> None:
         """Be one of the group that *settings* name, if they name one, and lead it if nobody does."""
+        self._energy = Energy(scope)
         if settings.group is None or not settings.recording:
             return
         name = GroupName(settings.name, settings.group)
@@ -77,11 +82,19 @@ class Membership:
 
         Where it is to be *now*, nobody is left for later.
         """
-        if self.group is None:
-            return own
-        before = self.group.skipped
-        whole = self.group.turn(own, now=now)
-        for name, why in self.group.skipped.items() if whole is not None else ():
+        whole = own if self.group is None else self._joined(self.group, own, now=now)
+        # Who leads reads the GPUs, which all processes use, and shares once it knows what the others did.
+        read_ns = own.monotonic_ns if self.group is None else self.group.read_ns
+        if whole is not None and self._energy is not None and read_ns != self._read_ns:
+            self._read_ns = read_ns
+            self._energy.take(whole)
+        return whole
+
+    @staticmethod
+    def _joined(group: Group, own: Snapshot, *, now: bool) -> Snapshot | None:
+        before = group.skipped
+        whole = group.turn(own, now=now)
+        for name, why in group.skipped.items() if whole is not None else ():
             if name not in before:
                 what = f"{name} is left out of the figures of all processes: {why}"
                 _LOGGER.warning("holter: %s", words.clean(what, 500))
