@@ -18,13 +18,15 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall",
+    "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall keptfiles "
+    "growth treetime storedfiles",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "recordings leadership departed launcher members differences union portholder noted ownthreads",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
-    "promnames metrichelp classicbuckets pageserver exposition",
+    "promnames metrichelp classicbuckets pageserver exposition "
+    "linuxprocess linuxhost linuxtree cgroups",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership upkeep sampling standard delivery "
     "judging notices monitor default cli instrumentation inplace endpoint __init__ __main__",

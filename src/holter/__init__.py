@@ -56,8 +56,11 @@ if typing.TYPE_CHECKING:
     from holter.monitor import Monitor
     from holter.probes.requests import ASGI
     from holter.recorded import RecordingContents, read_recording
+    from holter.samplers.container import ContainerSampler
     from holter.samplers.host import HostSampler
     from holter.samplers.process import ProcessSampler
+    from holter.samplers.storage import Storage
+    from holter.samplers.tree import ProcessTreeSampler
 
 __all__ = [
     "ASGI",
@@ -66,6 +69,7 @@ __all__ = [
     "Check",
     "ConfigurationError",
     "Console",
+    "ContainerSampler",
     "ErrorPlace",
     "Exporter",
     "HolterError",
@@ -79,6 +83,7 @@ __all__ = [
     "OpenTelemetry",
     "Process",
     "ProcessSampler",
+    "ProcessTreeSampler",
     "Prometheus",
     "Reading",
     "RecordingContents",
@@ -89,6 +94,7 @@ __all__ = [
     "Snapshot",
     "Stage",
     "Statistics",
+    "Storage",
     "__version__",
     "alerts",
     "counter",
@@ -117,14 +123,17 @@ _LATER = {
     "ASGI": "probes.requests",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
+    "ContainerSampler": "samplers.container",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
     "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
+    "ProcessTreeSampler": "samplers.tree",
     "Prometheus": "exporters.prometheus",
     "RecordingContents": "recorded",
+    "Storage": "samplers.storage",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",

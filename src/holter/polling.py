@@ -14,6 +14,11 @@ from holter.words import clean
 Values = Iterable[tuple[Mapping[str, AttributeValue], float | None]]
 """What one metric reads now: attributes and value, None where the system knows the figure but gives no value."""
 
+
+class NoValueError(LookupError):
+    """The system has no such value here; the message says why, behind "because"."""
+
+
 READ_ERRORS: Final = (
     OSError,  # gone, forbidden, or the file of another kernel
     AttributeError,  # psutil leaves out what a platform does not have
@@ -85,4 +90,6 @@ class Poll:
 def reason(error: Exception) -> str:
     """Return "unavailable, because ..." with the class of the *error* and its first words."""
     said = clean(str(error))
+    if isinstance(error, NoValueError):
+        return f"unavailable, because {said}"
     return f"unavailable, because of {type(error).__name__}" + (f": {said}" if said else "")

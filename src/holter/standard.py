@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from holter.model import Sampler
+from holter.samplers.container import ContainerSampler
 from holter.samplers.host import HostSampler
 from holter.samplers.process import ProcessSampler
+from holter.samplers.tree import ProcessTreeSampler
 
 
 def standard_samplers() -> tuple[Sampler, ...]:
     """Return new ones of those that cost next to nothing and have something to tell here."""
-    return ProcessSampler(), HostSampler()
+    everywhere = (ProcessSampler(), ProcessTreeSampler(), HostSampler())
+    return (*everywhere, ContainerSampler()) if sys.platform == "linux" else everywhere

@@ -276,6 +276,7 @@ def test_names_units_and_kinds_are_the_conventions() -> None:
         "system.memory.utilization": ("1", "gauge"),
         "system.memory.limit": ("By", "gauge"),
         "holter.host.load_average": ("{thread}", "gauge"),
+        "holter.host.pressure": ("s", "counter"),
     }
 
 

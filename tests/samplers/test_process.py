@@ -275,6 +275,8 @@ def test_names_units_and_kinds_are_the_conventions() -> None:
         "process.unix.file_descriptor.count": ("{file_descriptor}", "gauge"),
         "process.context_switches": ("{context_switch}", "counter"),
         "process.uptime": ("s", "gauge"),
+        "process.paging.faults": ("{fault}", "counter"),
+        "holter.process.run_queue_delay": ("s", "counter"),
     }
 
 

@@ -1,0 +1,83 @@
+"""The processes that have come of this one, from /proc: which they are and what they take together."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import Final
+
+from holter.linuxprocess import stat_fields
+from holter.treetime import Member
+
+# Fields of /proc/PID/stat behind the name.
+_PPID, _UTIME, _STIME, _CUTIME, _CSTIME, _THREADS, _START, _RSS = 1, 11, 12, 13, 14, 17, 19, 21
+_STRANGERS_A_TURN: Final = 8
+_MOST: Final = 1000
+
+
+class LinuxTree:
+    """
+    Finds the descendants of this process, and adds up what they take.
+
+    Linux lists all processes of the machine; to read who each one's parent is costs some 10 µs. So a process that
+    is known not to belong here is not read again, except that each time 8 of these are, in turns: a number that
+    the system has given anew to a process of ours is found by that. In the first sample all are read.
+
+    At most 1,000 descendants are followed.
+    """
+
+    def __init__(self, root: str = "/proc") -> None:
+        self._root = root
+        self._strangers: dict[int, None] = {}
+        self._ticks = os.sysconf("SC_CLK_TCK")
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+
+    def clock(self) -> float:
+        """Return the time now as the starts of processes are told."""
+        # To the tick, which begins before what starts in it.
+        return int(time.clock_gettime(time.CLOCK_BOOTTIME) * self._ticks) / self._ticks
+
+    def members(self, pid: int) -> dict[int, Member]:
+        """
+        Return the processes of the tree of process *pid*, parents before their children; seconds and bytes.
+
+        Raises:
+            OSError: /proc cannot be read.
+        """
+        pids = [int(name) for name in os.listdir(self._root) if name.isdigit()]  # noqa: PTH208 - a third of the cost
+        there = set(pids)
+        self._strangers = {one: None for one in self._strangers if one in there}
+        again = list(self._strangers)[:_STRANGERS_A_TURN]
+        for one in again:
+            del self._strangers[one]
+        # A parent is read before its children: what it knows of one that it waits for meanwhile is not counted twice.
+        own = self._read(pid)
+        if own is None:
+            raise ProcessLookupError(f"no process {pid} under {self._root}")
+        children: dict[int, list[Member]] = {}
+        for one in pids:
+            if one != pid and one not in self._strangers and (member := self._read(one)) is not None:
+                children.setdefault(member.parent, []).append(member)
+        members, queue = {pid: own}, [pid]
+        for parent in queue:
+            for child in children.pop(parent, ()):
+                if child.pid not in members and len(members) < _MOST:
+                    members[child.pid] = child
+                    queue.append(child.pid)
+        self._strangers |= {member.pid: None for others in children.values() for member in others}
+        return members
+
+    def _read(self, pid: int) -> Member | None:
+        """Return what /proc says of one process; None if it has ended, or is not to be seen."""
+        with suppress(OSError, ValueError, IndexError):
+            descriptor = os.open(f"{self._root}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fields = stat_fields(os.read(descriptor, 4096))
+            finally:
+                os.close(descriptor)
+            times = [int(fields[at]) / self._ticks for at in (_START, _UTIME, _STIME, _CUTIME, _CSTIME)]
+            parent, threads, pages = (int(fields[at]) for at in (_PPID, _THREADS, _RSS))
+            memory = pages * self._page_bytes
+            return Member(pid, parent, times[0], (times[1], times[2]), (times[3], times[4]), threads, memory)
+        return None
