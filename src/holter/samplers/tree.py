@@ -18,6 +18,8 @@ from holter.treetime import Member, TreeTime
 
 _USER: Final = {"cpu.mode": "user"}
 _SYSTEM: Final = {"cpu.mode": "system"}
+# psutil may know the start of the machine, from which it counts, to the second only.
+_START_ERROR_SECONDS: Final = 2.0
 
 
 class ProcessTreeSampler:
@@ -81,7 +83,7 @@ class PsutilTree:
 
     def clock(self) -> float:
         """Return the time now as psutil tells the starts of processes."""
-        return time.time()
+        return time.time() - _START_ERROR_SECONDS
 
     def members(self, pid: int) -> dict[int, Member]:
         """Return the processes of the tree of process *pid*, parents before their children; seconds and bytes."""
