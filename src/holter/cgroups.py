@@ -237,5 +237,7 @@ def stalled_seconds(resource: str, content: bytes) -> dict[tuple[str, str], floa
     Raises:
         ValueError, IndexError: it is no such file.
     """
-    lines = (line.split() for line in content.splitlines())
+    lines = [line.split() for line in content.splitlines()]
+    if not lines:
+        raise ValueError(f"no line on {resource}")
     return {(resource, fields[0].decode()): int(fields[-1].partition(b"=")[2]) / 1e6 for fields in lines}

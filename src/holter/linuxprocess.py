@@ -29,19 +29,20 @@ _MOST_THREADS: Final = 64
 class LinuxProcess:
     """What outlives a sample: open files, and what figures that need two readings remember."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, folder: str = "/proc/self") -> None:
         self.pid = os.getpid()
+        self.folder = folder
         self.clock = clock
         self.files = KeptFiles()
-        self.waits = RunQueueDelay()
+        self.waits = RunQueueDelay(f"{folder}/task")
         self.page_bytes = os.sysconf("SC_PAGE_SIZE")
         self.cpu_ns = 0
         self.cpu_seconds: tuple[float, float] | None = None
-        started = float(stat_fields(self.files.read("/proc/self/stat"))[_START_FIELD]) / os.sysconf("SC_CLK_TCK")
+        started = float(stat_fields(self.files.read(f"{folder}/stat"))[_START_FIELD]) / os.sysconf("SC_CLK_TCK")
         # Neither follows the wall clock; both go on while the machine sleeps.
         self.age_seconds = max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
         self.opened_ns = clock.monotonic_ns()
-        self.files.forget("/proc/self/stat")
+        self.files.forget(f"{folder}/stat")
 
     def now(self) -> object:
         """Return one reading of all."""
@@ -63,16 +64,17 @@ class _Now:
 
     @cached_property
     def _pages(self) -> list[bytes]:
-        return self._process.files.read("/proc/self/statm").split()
+        return self._process.files.read(f"{self._process.folder}/statm").split()
 
     @cached_property
     def _io(self) -> dict[bytes, int]:
-        lines = (line.partition(b":") for line in self._process.files.read("/proc/self/io").splitlines())
+        content = self._process.files.read(f"{self._process.folder}/io")
+        lines = (line.partition(b":") for line in content.splitlines())
         return {name: int(value) for name, _, value in lines}
 
     @cached_property
     def _threads(self) -> list[str]:
-        return os.listdir("/proc/self/task")  # noqa: PTH208 - a third of the cost, each second
+        return os.listdir(f"{self._process.folder}/task")  # noqa: PTH208 - a third of the cost, each second
 
     def cpu_time(self) -> Values:
         return (_USER, self._usage.ru_utime), (_SYSTEM, self._usage.ru_stime)
@@ -103,7 +105,7 @@ class _Now:
 
     def open_files(self) -> Values:
         # From Linux 6.2 on the folder's size is their number; before, it is listed, through one more of them.
-        folder = "/proc/self/fd"
+        folder = f"{self._process.folder}/fd"
         return (({}, os.stat(folder).st_size or len(os.listdir(folder)) - 1),)  # noqa: PTH116, PTH208 - as above
 
     def context_switches(self) -> Values:

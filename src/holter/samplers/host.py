@@ -59,10 +59,15 @@ class HostSampler:
     whole_host = True
 
     def __init__(
-        self, interval_seconds: float = 5.0, *, _open: Callable[[], Any] | None = None, _sysfs: str = "/sys"
+        self,
+        interval_seconds: float = 5.0,
+        *,
+        _open: Callable[[], Any] | None = None,
+        _sysfs: str = "/sys",
+        _proc: str = "/proc",
     ) -> None:
         self.interval_seconds = positive_seconds("interval_seconds", interval_seconds)
-        linux = LinuxHost() if _open is None and is_linux_proc() else None
+        linux = LinuxHost(_proc) if _open is None and is_linux_proc() else None
         self._open = _open or _psutil
         self._source: LinuxHost | _Psutil | None = linux
         self._poll = Poll(_METRICS if linux is None else _LINUX_METRICS)

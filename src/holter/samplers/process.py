@@ -45,12 +45,17 @@ class ProcessSampler:
     """
 
     def __init__(
-        self, interval_seconds: float = 1.0, *, _open: Callable[[], Any] | None = None, _clock: Clock = SYSTEM
+        self,
+        interval_seconds: float = 1.0,
+        *,
+        _open: Callable[[], Any] | None = None,
+        _clock: Clock = SYSTEM,
+        _proc: str = "/proc/self",
     ) -> None:
         self.interval_seconds = positive_seconds("interval_seconds", interval_seconds)
         self._is_linux = _open is None and is_linux_proc()
         self._open = _open or _this_process
-        self._clock = _clock
+        self._clock, self._proc = _clock, _proc
         self._poll = Poll(LINUX_METRICS if self._is_linux else _METRICS)
         self._linux: LinuxProcess | None = None
         self._source: _Source | None = None
@@ -83,7 +88,7 @@ class ProcessSampler:
     def _sample_linux(self, record: Record) -> None:
         try:
             if self._linux is None or self._linux.pid != os.getpid():
-                self._linux = LinuxProcess(self._clock)
+                self._linux = LinuxProcess(self._clock, self._proc)
         except READ_ERRORS as error:
             self._poll.fail(error)
         else:

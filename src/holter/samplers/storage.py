@@ -146,7 +146,7 @@ class _Walk:
 
 
 def _paths(paths: object) -> Iterator[str]:
-    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    several = [paths] if isinstance(paths, str | bytes | os.PathLike) else paths
     if not isinstance(several, Iterable):
         raise ConfigurationError(f"paths must be a path or several, got {paths!r}")
     for path in several:
