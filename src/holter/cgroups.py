@@ -48,8 +48,9 @@ class ControlGroups:
     The control groups of this process, found anew when it is moved to others.
 
     Reads through *root*: its ``proc/self/cgroup`` says which groups, its ``proc/self/mountinfo`` where they are
-    mounted. Paths from outside a container are brought to what is mounted in it. Each reading raises OSError,
-    LookupError or ValueError where there is none, and costs some 20 to 40 µs. To be used by one thread at a time.
+    mounted. Paths from outside a container are brought to what is mounted in it. `look` comes before readings, each
+    of which raises OSError, LookupError or ValueError where there is none, and costs some 20 to 40 µs. To be used by
+    one thread at a time.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -58,13 +59,12 @@ class ControlGroups:
         self._membership = b""
         self._hierarchies: dict[str, Hierarchy] = {}
 
-    def hierarchy(self, controller: str) -> Hierarchy:
+    def look(self) -> None:
         """
-        Return the groups under *controller*.
+        See which groups the process is in now; what is read afterwards is theirs.
 
         Raises:
             OSError: this system has no control groups.
-            NoValueError: it does not have this controller.
         """
         membership = self._files.read(str(self._root / "proc/self/cgroup"))
         if membership != self._membership or not self._hierarchies:
@@ -72,6 +72,14 @@ class ControlGroups:
             mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
             self._hierarchies = dict(_hierarchies(membership.decode(errors="surrogateescape"), mounts, self._root))
             self._membership = membership
+
+    def hierarchy(self, controller: str) -> Hierarchy:
+        """
+        Return the groups under *controller*.
+
+        Raises:
+            NoValueError: this system does not have that controller.
+        """
         found = self._hierarchies.get(controller) or self._hierarchies.get("")
         if found is None:
             raise NoValueError(f"there are no control groups for {controller or 'all'} here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from holter.cgroups import stalled_seconds
@@ -45,13 +46,16 @@ class LinuxHost:
         total, available = (int(known[name].split()[0]) * 1024 for name in (b"MemTotal", b"MemAvailable"))
         return total, available
 
-    def disks(self) -> dict[str, tuple[float, ...]]:
-        """Return bytes read and written, and operations that did, by block device; partitions and volumes too."""
+    def disks(self, is_wanted: Callable[[str], bool] = bool) -> dict[str, tuple[float, ...]]:
+        """Return bytes read and written, and operations that did, by block device that *is_wanted*."""
         disks: dict[str, tuple[float, ...]] = {}
         for line in self._files.read(f"{self._root}/diskstats").splitlines():
             fields = line.split()
+            name = os.fsdecode(fields[2])
+            if not is_wanted(name):
+                continue
             reads, sectors_read, writes, sectors_written = (int(fields[at]) for at in (3, 5, 7, 9))
-            disks[os.fsdecode(fields[2])] = (
+            disks[name] = (
                 sectors_read * _SECTOR_BYTES,
                 sectors_written * _SECTOR_BYTES,
                 reads,

@@ -12,7 +12,7 @@ from holter.treetime import Member
 
 # Fields of /proc/PID/stat behind the name.
 _PPID, _UTIME, _STIME, _CUTIME, _CSTIME, _THREADS, _START, _RSS = 1, 11, 12, 13, 14, 17, 19, 21
-_STRANGERS_A_TURN: Final = 8
+_STRANGERS_A_TURN: Final = 4
 _MOST: Final = 1000
 
 
@@ -21,7 +21,7 @@ class LinuxTree:
     Finds the descendants of this process, and adds up what they take.
 
     Linux lists all processes of the machine; to read who each one's parent is costs some 10 µs. So a process that
-    is known not to belong here is not read again, except that each time 8 of these are, in turns: a number that
+    is known not to belong here is not read again, except that each time 4 of these are, in turns: a number that
     the system has given anew to a process of ours is found by that. In the first sample all are read.
 
     At most 1,000 descendants are followed.
@@ -29,7 +29,8 @@ class LinuxTree:
 
     def __init__(self, root: str = "/proc") -> None:
         self._root = root
-        self._strangers: dict[int, None] = {}
+        self._strangers: set[str] = set()
+        self._turns: list[str] = []
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
 
@@ -45,27 +46,29 @@ class LinuxTree:
         Raises:
             OSError: /proc cannot be read.
         """
-        pids = [int(name) for name in os.listdir(self._root) if name.isdigit()]  # noqa: PTH208 - a third of the cost
-        there = set(pids)
-        self._strangers = {one: None for one in self._strangers if one in there}
-        again = list(self._strangers)[:_STRANGERS_A_TURN]
-        for one in again:
-            del self._strangers[one]
+        names = set(os.listdir(self._root))  # noqa: PTH208 - a third of the cost
+        self._strangers &= names
+        self._turns = self._turns or [name for name in self._strangers if name.isdecimal()]
+        self._strangers.difference_update(self._turns[-_STRANGERS_A_TURN:])
+        del self._turns[-_STRANGERS_A_TURN:]
         # A parent is read before its children: what it knows of one that it waits for meanwhile is not counted twice.
         own = self._read(pid)
         if own is None:
             raise ProcessLookupError(f"no process {pid} under {self._root}")
         children: dict[int, list[Member]] = {}
-        for one in pids:
-            if one != pid and one not in self._strangers and (member := self._read(one)) is not None:
+        for name in names - self._strangers - {str(pid)}:
+            member = self._read(int(name)) if name.isdecimal() else None
+            if member is not None:
                 children.setdefault(member.parent, []).append(member)
+            elif not name.isdecimal():
+                self._strangers.add(name)
         members, queue = {pid: own}, [pid]
         for parent in queue:
             for child in children.pop(parent, ()):
                 if child.pid not in members and len(members) < _MOST:
                     members[child.pid] = child
                     queue.append(child.pid)
-        self._strangers |= {member.pid: None for others in children.values() for member in others}
+        self._strangers |= {str(member.pid) for others in children.values() for member in others}
         return members
 
     def _read(self, pid: int) -> Member | None:

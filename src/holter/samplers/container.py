@@ -11,7 +11,7 @@ from holter import names
 from holter.arguments import positive_seconds
 from holter.cgroups import ControlGroups, CPUFigures, MemoryFigures
 from holter.model import Record
-from holter.polling import Metric, NoValueError, Poll, Values
+from holter.polling import READ_ERRORS, Metric, NoValueError, Poll, Values
 
 _USER: Final = {"cpu.mode": "user"}
 _SYSTEM: Final = {"cpu.mode": "system"}
@@ -55,7 +55,12 @@ class ContainerSampler:
 
     def sample(self, record: Record) -> None:
         """Hand the figures as they are now to *record*; never blocks."""
-        self._poll.read(_Now(self._groups), record)
+        try:
+            self._groups.look()
+        except READ_ERRORS as error:
+            self._poll.fail(error)
+        else:
+            self._poll.read(_Now(self._groups), record)
 
 
 class _Now:

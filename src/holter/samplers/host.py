@@ -115,11 +115,13 @@ class _Psutil:
         memory = self.psutil.virtual_memory()
         return memory.total, memory.available
 
-    def disks(self) -> dict[str, tuple[float, ...]]:
+    def disks(self, is_wanted: Callable[[str], bool]) -> dict[str, tuple[float, ...]]:
         # nowrap=True would take a lock of psutil's, which a fork may leave locked in the child for ever.
         counters = self.psutil.disk_io_counters(perdisk=True, nowrap=False) or {}
         return {
-            name: (one.read_bytes, one.write_bytes, one.read_count, one.write_count) for name, one in counters.items()
+            name: (one.read_bytes, one.write_bytes, one.read_count, one.write_count)
+            for name, one in counters.items()
+            if is_wanted(name)
         }
 
     def cards(self) -> dict[str, tuple[float, ...]]:
@@ -139,6 +141,13 @@ class _Host:
     physical: dict[tuple[str, str], bool] = field(default_factory=dict)
     disks: Growth = field(default_factory=Growth)
     cards: Growth = field(default_factory=Growth)
+    has_blocks: bool | None = None
+
+    def is_disk(self, name: str) -> bool:
+        # Where it is not Linux, psutil lists whole disks only.
+        if self.has_blocks is None:
+            self.has_blocks = (self.sysfs / "block").is_dir()
+        return not self.has_blocks or self.is_physical("block", name)
 
     def is_physical(self, folder: str, name: str) -> bool:
         key = (folder, name)
@@ -162,10 +171,7 @@ class _Now:
 
     @cached_property
     def _disks(self) -> tuple[float | None, ...]:
-        disks = self.source.disks()
-        # Where it is not Linux, psutil lists whole disks only.
-        if (self._host.sysfs / "block").is_dir():
-            disks = {name: one for name, one in disks.items() if self._host.is_physical("block", name)}
+        disks = self.source.disks(self._host.is_disk)
         return self._host.disks.now(disks) or (None,) * 4
 
     def cpu_utilization(self) -> Values:
