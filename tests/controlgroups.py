@@ -82,3 +82,47 @@ def tree(root: Path, files: dict[str, str]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     return str(root)
+
+
+class Container:
+    """A container of the second version in files below *root*, whose CPU quota is used as a test has it."""
+
+    FOLDER = "sys/fs/cgroup"
+
+    def __init__(self, root: Path) -> None:
+        self.runs = 0
+        stalled = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+        files = {
+            "proc/self/cgroup": "0::/\n",
+            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n",
+            f"{self.FOLDER}/cgroup.events": "populated 1\nfrozen 0\n",
+            f"{self.FOLDER}/memory.max": f"{2**30}\n",
+            f"{self.FOLDER}/memory.current": f"{2**29 + 2**20}\n",
+            f"{self.FOLDER}/memory.stat": f"anon 1\ninactive_file {2**20}\n",
+            f"{self.FOLDER}/memory.events": "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n",
+            f"{self.FOLDER}/cpu.max": "150000 100000\n",
+            f"{self.FOLDER}/cpu.stat": self._stat(),
+            **{f"{self.FOLDER}/{resource}.pressure": stalled for resource in ("cpu", "memory", "io")},
+        }
+        self.root = tree(root, files)
+        self._file = os.open(f"{self.root}/{self.FOLDER}/cpu.stat", os.O_WRONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self._file)
+
+    def run(self) -> None:
+        """Let four periods pass, of which one is cut short, and use 30 and 10 ms of CPU time."""
+        self.runs += 1
+        # In place, and as long as before: never is there less in the file than all of it.
+        os.pwrite(self._file, self._stat().encode(), 0)
+
+    def _stat(self) -> str:
+        figures = {
+            "usage_usec": 40_000,
+            "user_usec": 30_000,
+            "system_usec": 10_000,
+            "nr_periods": 4,
+            "nr_throttled": 1,
+            "throttled_usec": 20_000,
+        }
+        return "".join(f"{name} {value * self.runs:016}\n" for name, value in figures.items())
