@@ -73,6 +73,30 @@ def test_strangers_are_not_read_again_but_in_turns(proc: Path) -> None:
     assert 2000 in tree.members(50)
 
 
+def test_the_list_is_not_read_where_no_process_has_begun(proc: Path) -> None:
+    """The kernel says which number it gave last; one that was adopted is found at the twelfth sample."""
+    tree = LinuxTree(str(proc))
+    (proc / "loadavg").write_text("0.1 0.2 0.3 1/99 61\n")
+    assert [50, 60, 61] == list(tree.members(50))
+    put(proc, 62, 50)
+    shutil.rmtree(proc / "61")
+    assert [[50, 60]] * 11 == [list(tree.members(50)) for _ in range(11)]
+    assert {50, 60, 62} == set(tree.members(50))
+    put(proc, 63, 50)
+    (proc / "loadavg").write_text("0.1 0.2 0.3 1/99 63\n")
+    assert 63 in tree.members(50)
+
+
+@pytest.mark.parametrize("content", ["0.00 0.00 0.00 0/0 0\n", ""])
+def test_a_system_that_does_not_say_is_listed_each_time(content: str, proc: Path) -> None:
+    """As one that only imitates Linux."""
+    (proc / "loadavg").write_text(content)
+    tree = LinuxTree(str(proc))
+    tree.members(50)
+    put(proc, 62, 50)
+    assert 62 in tree.members(50)
+
+
 def test_a_loop_of_parents_ends(proc: Path) -> None:
     """Files are not read at one moment: two of them may say that each came of the other."""
     put(proc, 60, 61)
