@@ -3,8 +3,8 @@ What samplers of the process, its children, the host and the container cost, bes
 
 First the CPU time of one sample, into a real recorder, beside nvitop's collector (its part without GPUs), psutil
 asked for the same figures one after the other, and the system metrics of OpenTelemetry. Then monitors that sample
-everything each second, and ones that sample nothing, in turns: the samplers' threads take at most 0.2 % of a core, in
-the quietest of the rounds.
+everything each second (files, as by default, each minute), and ones that sample nothing, in turns: the samplers'
+threads take at most 0.2 % of a core, in the quietest of the rounds.
 
     pip install nvitop opentelemetry-instrumentation-system-metrics
     python benchmarks/sampling.py
@@ -40,7 +40,7 @@ import holter
 
 everything = [
     holter.ProcessSampler(1.0), holter.ProcessTreeSampler(1.0), holter.HostSampler(1.0), holter.ContainerSampler(1.0),
-    holter.Storage(sys.argv[2], interval_seconds=1.0),
+    holter.Storage(sys.argv[2]),
 ]
 
 def spent():

@@ -54,7 +54,7 @@ class ControlGroups:
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._root = root
+        self._root, self._membership_path = root, str(root / "proc/self/cgroup")
         self._files = KeptFiles()
         self._membership = b""
         self._hierarchies: dict[str, Hierarchy] = {}
@@ -66,7 +66,7 @@ class ControlGroups:
         Raises:
             OSError: this system has no control groups.
         """
-        membership = self._files.read(str(self._root / "proc/self/cgroup"))
+        membership = self._files.read(self._membership_path)
         if membership != self._membership or not self._hierarchies:
             self._files.close()
             mounts = (self._root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
@@ -91,7 +91,7 @@ class ControlGroups:
         limits = dict(self._memory_limits(groups))
         folder = min(limits, key=lambda one: limits[one]) if limits else self._nearest(groups, _USAGE[groups.version])
         usage = int(self._read(folder, _USAGE[groups.version]))
-        inactive = self._table(folder, "memory.stat")[_INACTIVE[groups.version]]
+        inactive = self._field(folder, "memory.stat", _INACTIVE[groups.version])
         return MemoryFigures(usage, max(0, usage - inactive), limits.get(folder))
 
     def oom_kills(self) -> int:
@@ -100,10 +100,11 @@ class ControlGroups:
         limits = dict(self._memory_limits(groups))
         outermost = min(limits, key=lambda one: limits[one]) if limits else groups.folders[0]
         if groups.version == 2:  # noqa: PLR2004 - the version
-            return self._table(self._nearest(groups, "memory.events", outermost), "memory.events")["oom_kill"]
+            folder = self._nearest(groups, "memory.events", outermost)
+            return self._field(folder, "memory.events", b"oom_kill ")
         # The first version counts each group's own only.
         within = groups.folders[: groups.folders.index(outermost) + 1]
-        return sum(self._table(folder, "memory.oom_control")["oom_kill"] for folder in within)
+        return sum(self._field(folder, "memory.oom_control", b"oom_kill ") for folder in within)
 
     def cpu_seconds(self) -> tuple[float, float]:
         """Return the CPU seconds of the group in user and in system mode."""
@@ -171,6 +172,11 @@ class ControlGroups:
     def _read(self, folder: str, name: str) -> bytes:
         return self._files.read(f"{folder}/{name}")
 
+    def _field(self, folder: str, name: str, field: bytes) -> int:
+        """Return one number of a file with many; *field* ends with a space."""
+        content = b"\n" + self._read(folder, name)
+        return int(content[content.index(b"\n" + field) + 1 + len(field) :].split(None, 1)[0])
+
     def _table(self, folder: str, name: str) -> dict[str, int]:
         lines = (line.split() for line in self._read(folder, name).splitlines())
         return {fields[0].decode(): int(fields[1]) for fields in lines if len(fields) == 2}  # noqa: PLR2004 - name, value
@@ -178,7 +184,7 @@ class ControlGroups:
 
 _LIMIT: Final = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _USAGE: Final = {1: "memory.usage_in_bytes", 2: "memory.current"}
-_INACTIVE: Final = {1: "total_inactive_file", 2: "inactive_file"}
+_INACTIVE: Final = {1: b"total_inactive_file ", 2: b"inactive_file "}
 
 
 def _hierarchies(membership: str, mounts: str, root: Path) -> Iterator[tuple[str, Hierarchy]]:
