@@ -480,6 +480,189 @@ ROWS: dict[str, list[Panel]] = {
 }
 
 
+def host_rows() -> dict[str, list[Panel]]:
+    """Return the rows on the process with its children, on the host, on the container and on stored files."""
+    some = f'{ALL},holter_pressure_stalled="some"'
+    throttled = rate("holter_cgroup_cpu_throttled_periods_total", "instance")
+    return {
+        "Process, closer": [
+            Panel(
+                "CPUs in use, with children",
+                "CPU seconds a second of the process and all that have come of it.",
+                "short",
+                (
+                    Query(
+                        rate("holter_process_tree_cpu_time_seconds_total", "instance, cpu_mode"),
+                        "{{instance}} {{cpu_mode}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Memory, with children",
+                "Resident; what several of them share counts in each.",
+                "bytes",
+                (Query(f"holter_process_tree_memory_usage_bytes{{{ALL}}}"),),
+            ),
+            Panel(
+                "The process and its children",
+                "How many they are.",
+                "short",
+                (Query(f"holter_process_tree_processes{{{ALL}}}"),),
+            ),
+            Panel(
+                "Waiting for a CPU",
+                "Seconds a second in which threads could have run and had no CPU; 1 is one thread that never runs.",
+                "short",
+                (Query(rate("holter_process_run_queue_delay_seconds_total", "instance")),),
+            ),
+            Panel(
+                "Context switches a second",
+                "Involuntary ones are those of a thread that had more to do.",
+                "short",
+                (
+                    Query(
+                        rate("process_context_switches_total", "instance, process_context_switch_type"),
+                        "{{instance}} {{process_context_switch_type}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Page faults a second",
+                "Major ones waited for the disk.",
+                "short",
+                (
+                    Query(
+                        rate("process_paging_faults_total", "instance, system_paging_fault_type"),
+                        "{{instance}} {{system_paging_fault_type}}",
+                    ),
+                ),
+            ),
+        ],
+        "Host": [
+            Panel(
+                "Disks of the host, bytes a second",
+                "Of all physical disks.",
+                "Bps",
+                (
+                    Query(
+                        rate("system_disk_io_bytes_total", "instance, disk_io_direction"),
+                        "{{instance}} {{disk_io_direction}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Disks of the host, operations a second",
+                "Of all physical disks.",
+                "iops",
+                (
+                    Query(
+                        rate("system_disk_operations_total", "instance, disk_io_direction"),
+                        "{{instance}} {{disk_io_direction}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Network of the host, bytes a second",
+                "Of all physical interfaces.",
+                "Bps",
+                (
+                    Query(
+                        rate("system_network_io_bytes_total", "instance, network_io_direction"),
+                        "{{instance}} {{network_io_direction}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Pressure on the host",
+                "The share of the time in which something waited for a CPU, for memory or for the storage.",
+                "percentunit",
+                (
+                    Query(
+                        rate("holter_host_pressure_seconds_total", "instance, holter_pressure_resource", some),
+                        "{{instance}} {{holter_pressure_resource}}",
+                    ),
+                ),
+            ),
+        ],
+        "Container": [
+            Panel(
+                "Memory of the container",
+                "What is used, but for cache that can be dropped, and the limit.",
+                "bytes",
+                (
+                    Query(f"container_memory_working_set_bytes{{{ALL}}}", "{{instance}} used"),
+                    Query(f"holter_cgroup_memory_limit_bytes{{{ALL}}}", "{{instance}} limit"),
+                ),
+            ),
+            Panel(
+                "CPUs of the container",
+                "CPU seconds a second, and the quota.",
+                "short",
+                (
+                    Query(rate("container_cpu_time_seconds_total", "instance"), "{{instance}} used"),
+                    Query(f"holter_cgroup_cpu_limit{{{ALL}}}", "{{instance}} limit"),
+                ),
+            ),
+            Panel(
+                "Throttled",
+                "The share of the quota's periods in which it was used up.",
+                "percentunit",
+                (Query(f"{throttled} / ({rate('holter_cgroup_cpu_periods_total', 'instance')} > 0)"),),
+            ),
+            Panel(
+                "Pressure in the container",
+                "The share of the time in which something waited for a CPU, for memory or for the storage.",
+                "percentunit",
+                (
+                    Query(
+                        rate("holter_cgroup_pressure_seconds_total", "instance, holter_pressure_resource", some),
+                        "{{instance}} {{holter_pressure_resource}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Killed for want of memory",
+                "Processes of the container, in the time shown; 0 is what it should be.",
+                "short",
+                (Query(f"sum (increase(holter_cgroup_oom_kills_total{{{ALL}}}[$__range]))", "processes"),),
+                "stat",
+            ),
+        ],
+        "Storage": [
+            Panel(
+                "Stored",
+                "Bytes of the files under each path.",
+                "bytes",
+                (Query(f"holter_storage_size_bytes{{{ALL}}}", "{{instance}} {{holter_storage_path}}"),),
+            ),
+            Panel(
+                "Free",
+                "Room of the file systems in which they lie.",
+                "bytes",
+                (
+                    Query(
+                        f'system_filesystem_usage_bytes{{{ALL},system_filesystem_state="free"}}',
+                        "{{instance}} {{system_filesystem_mountpoint}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Since a file was written",
+                "A line that climbs on is a checkpoint that is not written.",
+                "s",
+                (Query(f"holter_storage_newest_age_seconds{{{ALL}}}", "{{instance}} {{holter_storage_path}}"),),
+            ),
+        ],
+    }
+
+
+def rows() -> dict[str, list[Panel]]:
+    """Return all rows in their order; what holter says of itself comes last."""
+    known = dict(ROWS)
+    itself = {"holter itself": known.pop("holter itself")}
+    return {**known, **host_rows(), **itself}
+
+
 def variable(name: str, label: str, query: str) -> dict[str, Any]:
     """Return a choice of the values of a label, all by default."""
     return {
@@ -501,7 +684,7 @@ def variable(name: str, label: str, query: str) -> dict[str, Any]:
 def panels() -> Iterator[dict[str, Any]]:
     """Yield the rows and their panels, two beside each other."""
     number, top = 0, 0
-    for title, row in ROWS.items():
+    for title, row in rows().items():
         number += 1
         place = {"h": 1, "w": WIDTH, "x": 0, "y": top}
         yield {"id": number, "type": "row", "title": title, "gridPos": place, "collapsed": False, "panels": []}

@@ -11,6 +11,8 @@ import asyncio
 import json
 import os
 import random
+import resource
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,10 +24,17 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 
 import holter
+from controlgroups import Container
+from holter.storedfiles import room
 
 JOURNAL = Path(os.environ["JOURNAL"])
+CONTAINER = Container(JOURNAL / f"container-{os.getpid()}")
+MODEL = JOURNAL.parent / "model"
+MODEL.write_bytes(b"x" * 12_345)
+USING = threading.Lock()
 TARGET_SECONDS = 0.04
 STEPS = 40
+DISK_FIELDS = ("read_bytes", "write_bytes", "read_count", "write_count")
 
 
 def note(what: str, **own: Any) -> None:
@@ -109,7 +118,14 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         "loaded",
         version="v7",
         exporters=[holter.Prometheus(int(os.environ["METRICS_PORT"]))],
-        samplers=[holter.ProcessSampler(0.2), holter.HostSampler(0.2), holter.GPUSampler(0.2)],
+        samplers=[
+            holter.ProcessSampler(0.2),
+            holter.ProcessTreeSampler(0.2),
+            holter.HostSampler(0.2),
+            holter.ContainerSampler(0.2, _root=CONTAINER.root),
+            holter.Storage(MODEL, interval_seconds=0.2),
+            holter.GPUSampler(0.2),
+        ],
         checks=[holter.Limit(predict, "error_ratio", above=0.05, minimum_calls=20, window_seconds=30)],
         on_alert=told,
         interval_seconds=0.2,
@@ -135,6 +151,8 @@ def answer(texts: list[str]) -> list[int]:
         own.update(outcome="ok", units=len(texts))
         return result
     finally:
+        with USING:
+            CONTAINER.run()
         note("predict", outer=time.perf_counter() - began, **own)
 
 
@@ -184,6 +202,9 @@ def train(steps: int) -> None:
 def own_figures() -> dict[str, Any]:
     """Tell what this process knows of itself, and what holter's own histogram of it says."""
     process, snapshot = psutil.Process(), holter.snapshot()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    disks, cards = psutil.disk_io_counters(nowrap=False), psutil.net_io_counters(nowrap=False)
+    waits = [int(path.read_text().split()[1]) for path in Path("/proc/self/task").glob("*/schedstat")]
     with process.oneshot():
         cpu, memory = process.cpu_times(), process.memory_info()
     found = snapshot.find(predict)
@@ -196,6 +217,17 @@ def own_figures() -> dict[str, Any]:
         "rss": memory.rss,
         "threads": process.num_threads(),
         "files": process.num_fds() - 1,
+        "voluntary": usage.ru_nvcsw,
+        "involuntary": usage.ru_nivcsw,
+        "minor": usage.ru_minflt,
+        "major": usage.ru_majflt,
+        "waits": sum(waits) / 1e9,
+        **{f"disk_{field}": getattr(disks, field, 0) for field in DISK_FIELDS},
+        "received": cards.bytes_recv,
+        "sent": cards.bytes_sent,
+        "mountpoint": room(str(MODEL)).mountpoint,
+        "free": psutil.disk_usage(str(MODEL)).free,
+        "written_at": MODEL.stat().st_mtime,
         "host_memory": psutil.virtual_memory().percent / 100,
         "quantiles": quantiles,
         "error": histogram.relative_error if histogram else None,

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import holter
+from controlgroups import Container
 from fakegpus import NO_GCC, fake_gpus
 from metricpages import PATIENCE_SECONDS, Server, needs_prometheus, prometheus, promtool
 
@@ -87,8 +88,8 @@ def test_promtool_accepts_the_alert_rules(command: tuple[str, str]) -> None:
 class Program:
     """A program with calls, errors, stages, streams, training, alerts, and a Prometheus that scrapes it."""
 
-    def __init__(self, monitor: holter.Monitor, server: Server) -> None:
-        self.monitor, self.server = monitor, server
+    def __init__(self, monitor: holter.Monitor, server: Server, container: Container) -> None:
+        self.monitor, self.server, self.container = monitor, server, container
         self.predict = monitor.watch(self._predict, name="predict", units=3)
         self.stream = monitor.watch(lambda: (yield from range(4)), name="stream")
         self.tokens = monitor.llm(
@@ -136,6 +137,7 @@ class Program:
             self.request()
             for _ in run.steps([1, 2]):
                 run.log(loss=0.5)
+            self.container.run()
 
     def ask(self, title: str) -> list[tuple[dict[str, str], float]]:
         """Return what Prometheus answers to a query of the dashboard."""
@@ -153,27 +155,34 @@ class Program:
 
 
 @pytest.fixture(scope="module")
-def program() -> Iterator[Program]:
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """One that has worked until nothing is missing."""
     if shutil.which("gcc") is None:
         pytest.skip(NO_GCC)
     with fake_gpus(1, util__0=0):
-        yield from worked()
+        yield from worked(Container(tmp_path_factory.mktemp("container")))
 
 
-def worked() -> Iterator[Program]:
+def worked(container: Container) -> Iterator[Program]:
     """Yield one that has worked until nothing is missing."""
     exporter = holter.Prometheus(0)
     monitor = holter.Monitor(
         "dashboard",
         version="v7",
         exporters=[exporter],
-        samplers=[holter.ProcessSampler(0.2), holter.HostSampler(0.2), holter.GPUSampler(0.2)],
+        samplers=[
+            holter.ProcessSampler(0.2),
+            holter.ProcessTreeSampler(0.2),
+            holter.HostSampler(0.2),
+            holter.ContainerSampler(0.2, _root=container.root),
+            holter.Storage(container.root, interval_seconds=0.2),
+            holter.GPUSampler(0.2),
+        ],
         checks=[holter.Limit("holter.call.duration", "rate", above=0.0, window_seconds=0.5)],
         interval_seconds=0.2,
     )
     with monitor, prometheus(exporter.port) as server, monitor.training("tune", total_steps=10**6, units=5) as run:
-        one = Program(monitor, server)
+        one = Program(monitor, server, container)
         one.work(run, 5)
         server.sees("count (holter_call_duration_seconds_count) > bool 2", 1)
         # The alert fires as long as there is work.
@@ -233,6 +242,15 @@ def test_panels_tell_tokens_by_call_and_model(program: Program) -> None:
     by = {"holter_call_name": "tokens", "gen_ai_request_model": "tiny"}
     assert [by, by] == [labels for end in "AB" for labels, _ in program.ask(f"Tokens a second {end}")]
     assert [({"holter_call_name": "tokens"}, 1.0)] == program.ask("Goodput A")
+
+
+@needs_prometheus
+def test_panels_tell_the_limits_of_the_container(program: Program) -> None:
+    """What its files say: half a GiB of one, a CPU and a half, a quarter of the periods cut short."""
+    assert [2**29, 2**30] == [value for end in "AB" for _, value in program.ask(f"Memory of the container {end}")]
+    assert [1.5] == [value for _, value in program.ask("CPUs of the container B")]
+    assert [pytest.approx(0.25)] == [value for _, value in program.ask("Throttled A")]
+    assert [0.0] == [value for _, value in program.ask("Killed for want of memory A")]
 
 
 @needs_prometheus

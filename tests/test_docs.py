@@ -20,7 +20,8 @@ import pytest
 
 import holter
 from holter import genai, names
-from holter.samplers import host, process
+from holter.linuxprocess import LINUX_METRICS
+from holter.samplers import container, host, process, tree
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -197,7 +198,8 @@ def test_the_reference_shows_every_public_name(name: str) -> None:
 def _metrics() -> list[str]:
     spelt = [*vars(names).items(), *vars(genai).items()]
     named = {value for key, value in spelt if key.isupper() and "." in value}
-    polled = {metric.name for module in (process, host) for metric in module._METRICS}
+    polled = {metric.name for module in (process, host, tree, container) for metric in module._METRICS}
+    polled |= {metric.name for metric in LINUX_METRICS}
     return sorted(named | polled)
 
 

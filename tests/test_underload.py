@@ -179,6 +179,25 @@ def cpus(run: Run) -> Claim:
     return {("user",): used("user"), ("system",): used("system")}
 
 
+def at_most(run: Run, which: str, slack: float = 0.0) -> tuple[float, float]:
+    """What the service saw grow from a moment before the first scrape to one after the last, others' share included."""
+    return 0.0, (run.after[which] - run.before[which] + slack) / run.seconds
+
+
+def counted(run: Run, which: str) -> tuple[float, float]:
+    """What the process has counted itself; some of it before and after, at rest."""
+    grown = run.after[which] - run.before[which]
+    return 0.2 * grown / run.seconds, (grown + 50) / run.seconds
+
+
+def disks(run: Run, unit: str) -> Claim:
+    return {("read",): at_most(run, f"disk_read_{unit}"), ("write",): at_most(run, f"disk_write_{unit}")}
+
+
+def pressure(most: float) -> Claim:
+    return {(resource,): (0.0, most) for resource in ("cpu", "io", "memory")}
+
+
 def written(run: Run) -> Claim:
     streams = len(flat(run, "words", "between")) + len(flat(run, "tokens", "between"))
     least = sum(calls(run).values()) + len(own(run, "predict", "inner")) + streams
@@ -273,6 +292,33 @@ CLAIMS: dict[str, Callable[[Run], Claim]] = {
     "Memory of the host A": lambda run: {("used",): about(run.after["host_memory"], 0.1)},
     **{f"{title} A": claim for title, claim in GPU.items()},
     **{f"GPU errors {ref}": always({(): (0.0, 0.0)}) for ref in "ABC"},
+    "CPUs in use, with children A": cpus,
+    # With the helper that reads the GPUs.
+    "Memory, with children A": lambda run: {(): about(run.after["rss"], 2**26)},
+    "The process and its children A": always({(): (2.0, 2.0)}),
+    # Of threads that are there still; others have come and gone.
+    "Waiting for a CPU A": lambda run: {(): (0.0, 2 * at_most(run, "waits", 1.0)[1])},
+    "Context switches a second A": lambda run: {(kind,): counted(run, kind) for kind in ("voluntary", "involuntary")},
+    "Page faults a second A": lambda run: {(kind,): counted(run, kind) for kind in ("minor", "major")},
+    "Disks of the host, bytes a second A": lambda run: disks(run, "bytes"),
+    "Disks of the host, operations a second A": lambda run: disks(run, "count"),
+    "Network of the host, bytes a second A": lambda run: {
+        ("receive",): at_most(run, "received"),
+        ("transmit",): at_most(run, "sent"),
+    },
+    "Pressure on the host A": always(pressure(1.05)),
+    "Memory of the container A": always({(): exactly(2**29)}),
+    "Memory of the container B": always({(): exactly(2**30)}),
+    "CPUs of the container A": lambda run: {(): a_second(run, 0.04 * run.load.answered("/predict"))},
+    "CPUs of the container B": always({(): exactly(1.5)}),
+    "Throttled A": always({(): exactly(0.25)}),
+    "Pressure in the container A": always(pressure(0.0)),
+    "Killed for want of memory A": always({(): (0.0, 0.0)}),
+    "Stored A": lambda run: {(str(run.folder / "model"),): exactly(12_345)},
+    "Free A": lambda run: {(run.after["mountpoint"], "free"): about(run.after["free"], 2**30)},
+    "Since a file was written A": lambda run: {
+        (str(run.folder / "model"),): about(run.last - run.after["written_at"], 2.0)
+    },
     "Overhead A": always({(): (1e-6, 1.0)}),
     "Records a second A": written,
     "Records a second B": lambda run: {(): a_second(run, run.after["lost"])},
@@ -289,6 +335,12 @@ CLAIMS: dict[str, Callable[[Run], Claim]] = {
 OF_ONE = {
     *("Goodput A", "Progress A", "What was logged A", "CPUs in use A", "Memory A", "Threads A", "Open files A"),
     *("CPU of the host A", "Memory of the host A", "Records a second A", "Records a second B", "Processes A"),
+    *("CPUs in use, with children A", "Memory, with children A", "The process and its children A"),
+    *("Waiting for a CPU A", "Context switches a second A", "Page faults a second A", "Pressure on the host A"),
+    *("Disks of the host, bytes a second A", "Disks of the host, operations a second A"),
+    *("Network of the host, bytes a second A", "Memory of the container A", "Memory of the container B"),
+    *("CPUs of the container A", "CPUs of the container B", "Throttled A", "Pressure in the container A"),
+    *("Killed for want of memory A", "Stored A", "Free A", "Since a file was written A"),
     *("Running now A", "Oldest call that runs A", "Alerts of holter's own checks A"),
     *(f"{title} A" for title in GPU),
     *(f"GPU errors {ref}" for ref in "ABC"),

@@ -57,9 +57,12 @@ if typing.TYPE_CHECKING:
     from holter.monitor import Monitor
     from holter.probes.requests import ASGI
     from holter.recorded import RecordingContents, read_recording
+    from holter.samplers.container import ContainerSampler
     from holter.samplers.gpu import GPUSampler
     from holter.samplers.host import HostSampler
     from holter.samplers.process import ProcessSampler
+    from holter.samplers.storage import Storage
+    from holter.samplers.tree import ProcessTreeSampler
 
 __all__ = [
     "ASGI",
@@ -69,6 +72,7 @@ __all__ = [
     "Check",
     "ConfigurationError",
     "Console",
+    "ContainerSampler",
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
@@ -83,6 +87,7 @@ __all__ = [
     "OpenTelemetry",
     "Process",
     "ProcessSampler",
+    "ProcessTreeSampler",
     "Prometheus",
     "Reading",
     "RecordingContents",
@@ -93,6 +98,7 @@ __all__ = [
     "Snapshot",
     "Stage",
     "Statistics",
+    "Storage",
     "__version__",
     "alerts",
     "counter",
@@ -121,6 +127,7 @@ _LATER = {
     "ASGI": "probes.requests",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
+    "ContainerSampler": "samplers.container",
     "GPUSampler": "samplers.gpu",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",
@@ -128,9 +135,11 @@ _LATER = {
     "Monitor": "monitor",
     "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
+    "ProcessTreeSampler": "samplers.tree",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
     "RecordingContents": "recorded",
+    "Storage": "samplers.storage",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",

@@ -97,6 +97,23 @@ _HELP: Final = {
     names.CALL_ENERGY: "The energy of GPUs shared among calls by their time in flight.",
     names.LLM_TOKEN_ENERGY: "The energy of GPUs for each output token of the last minute.",
     names.OVERHEAD: "The share of the CPU time of the process that is holter's.",
+    names.PROCESS_RUN_QUEUE_DELAY: "How long threads of the process could have run and waited for a CPU.",
+    names.TREE_PROCESSES: "The process and those that have come of it.",
+    names.TREE_CPU_TIME: "CPU time of the process and of those that have come of it, of those that ended too.",
+    names.TREE_MEMORY_USAGE: "Resident memory of the process and of those that have come of it, shared pages in each.",
+    names.TREE_THREADS: "Threads of the process and of those that have come of it.",
+    names.HOST_PRESSURE: "How long some or all tasks of the machine stood still for want of a resource.",
+    names.CGROUP_MEMORY_LIMIT: "The memory that the control groups of the process may use.",
+    names.CGROUP_MEMORY_UTILIZATION: "The share of that memory which is used, but for cache that can be dropped.",
+    names.CGROUP_CPU_LIMIT: "The CPUs that the control groups of the process may use.",
+    names.CGROUP_CPU_PERIODS: "Periods of the CPU quota in which the control group ran.",
+    names.CGROUP_CPU_THROTTLED_PERIODS: "Periods in which it used up its quota.",
+    names.CGROUP_CPU_THROTTLED_TIME: "How long the control group stood still because its quota was used up.",
+    names.CGROUP_OOM_KILLS: "Processes of the control group that the kernel has killed for want of memory.",
+    names.CGROUP_PRESSURE: "How long some or all tasks of the control group stood still for want of a resource.",
+    names.STORAGE_SIZE: "Bytes of the files under a path.",
+    names.STORAGE_FILES: "Files under a path.",
+    names.STORAGE_NEWEST_AGE: "How long ago a file under a path was last written.",
 }
 
 

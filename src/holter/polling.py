@@ -14,6 +14,11 @@ from holter.words import clean
 Values = Iterable[tuple[Mapping[str, AttributeValue], float | None]]
 """What one metric reads now: attributes and value, None where the system knows the figure but gives no value."""
 
+
+class NoValueError(LookupError):
+    """The system has no such value here; the message says why, behind "because"."""
+
+
 READ_ERRORS: Final = (
     OSError,  # gone, forbidden, or the file of another kernel
     AttributeError,  # psutil leaves out what a platform does not have
@@ -25,6 +30,9 @@ READ_ERRORS: Final = (
     ImportError,
 )
 """What reading a figure of the system may raise; a library's own errors come on top."""
+
+
+_NOTHING: Final = NoValueError("this system gives no value for it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,12 @@ class Poll:
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = tuple(metrics)
-        self._reasons: dict[str, str] = {}
+        self._errors: dict[str, Exception] = {}
 
     @property
     def unavailable(self) -> Mapping[str, str]:
         """Which metrics could not be read the last time: name to "unavailable, because ..."."""
-        return MappingProxyType(dict(self._reasons))
+        return MappingProxyType({name: reason(error) for name, error in dict(self._errors).items()})
 
     def read(self, source: Any, record: Record, errors: tuple[type[Exception], ...] = READ_ERRORS) -> None:
         """Hand the value of each metric to *record*; what *errors* names makes that metric unavailable."""
@@ -65,13 +73,16 @@ class Poll:
             try:
                 values = list(metric.read(source))
             except errors as error:
-                self._reasons[metric.name] = reason(error)
+                # It is put into words when somebody asks; what the error has seen is not kept meanwhile.
+                error.__traceback__ = error.__context__ = None
+                self._errors[metric.name] = error
                 continue
             known = [(attributes, value) for attributes, value in values if value is not None]
             if values and not known:
-                self._reasons[metric.name] = "unavailable, because this system gives no value for it"
+                self._errors[metric.name] = _NOTHING
                 continue
-            self._reasons.pop(metric.name, None)
+            if self._errors:
+                self._errors.pop(metric.name, None)
             for attributes, value in known:
                 record(
                     metric.name, value, unit=metric.unit, kind=metric.kind, attributes=attributes, across=metric.across
@@ -79,10 +90,13 @@ class Poll:
 
     def fail(self, error: Exception) -> None:
         """Make all metrics unavailable: their common source could not be opened."""
-        self._reasons = dict.fromkeys((metric.name for metric in self._metrics), reason(error))
+        error.__traceback__ = error.__context__ = None
+        self._errors = dict.fromkeys((metric.name for metric in self._metrics), error)
 
 
 def reason(error: Exception) -> str:
     """Return "unavailable, because ..." with the class of the *error* and its first words."""
     said = clean(str(error))
+    if isinstance(error, NoValueError):
+        return f"unavailable, because {said}"
     return f"unavailable, because of {type(error).__name__}" + (f": {said}" if said else "")

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from holter import words
+from holter.containercourse import ContainerCourse, container_course
 from holter.distribution import Histogram
 from holter.figures import plain, timestamp
 from holter.history import History
@@ -74,8 +75,9 @@ def post_mortem(contents: RecordingContents) -> Summary:
     process = contents.process
     limit = process.memory_limit_bytes or process.host_memory_bytes
     memory = memory_course(contents.history, process.ended_ns, limit)
+    container = container_course(contents.history)
     running = _running(contents)
-    cause, headline = _cause(summary.verdict, memory, running)
+    cause, headline = _cause(summary.verdict, memory, container, running)
     is_dead = process.state == "dead"
     if not is_dead:
         cause, headline = "", summary.verdict.headline
@@ -85,6 +87,7 @@ def post_mortem(contents: RecordingContents) -> Summary:
     rows = [
         ("running", _running_words(running)),
         ("memory", _memory_words(memory)),
+        ("container", container.words() if container is not None else ""),
         ("missing", "; ".join(words.clean(text) for text in contents.missing)),
     ]
     notes = Notes(tuple(row for row in rows if row[1]), kept=len(rows))
@@ -94,7 +97,11 @@ def post_mortem(contents: RecordingContents) -> Summary:
         verdict=verdict,
         heading=f"{summary.heading}; {end}",
         blocks=tuple(block for block in blocks if block.rows),
-        figures={**summary.figures, **_figures(contents, cause, verdict, memory, running)},
+        figures={
+            **summary.figures,
+            **_figures(contents, cause, verdict, memory, running),
+            "container": None if container is None else plain(asdict(container)),
+        },
     )
 
 
@@ -106,12 +113,17 @@ _ENDS: Final = {
 }
 
 
-def _cause(verdict: Verdict, memory: MemoryCourse | None, running: list[Running]) -> tuple[str, str]:
+def _cause(
+    verdict: Verdict, memory: MemoryCourse | None, container: ContainerCourse | None, running: list[Running]
+) -> tuple[str, str]:
     """Return the cause in a word, and the sentence that names it first."""
     hanging = [one for one in running if one.hangs]
     if memory is not None and memory.is_at_limit:
         growth = f", having grown {memory.growth()}" if memory.last > memory.first else ""
         return "memory limit", f"Memory limit: {memory.usage()} used{growth}."
+    if container is not None and container.is_at_limit:
+        own = f", {words.size(memory.last)} of that by this process" if memory is not None else ""
+        return "memory limit", f"Memory limit: its control group had used {container.memory()}{own}."
     if memory is not None and memory.is_host_full:
         share = words.ratio(memory.host_share or 0.0)
         return (

@@ -13,10 +13,13 @@ from typing import Any
 import psutil
 import pytest
 
+import holter
 from contracts.sampled import Failing, Sampled, raising
+from controlgroups import tree
 from holter.errors import ConfigurationError
 from holter.model import Sampler
 from holter.samplers.host import HostSampler
+from holter.sampling import SampleRecorder
 
 MIB = 2**20
 SYSFS = Path("/sys")
@@ -185,6 +188,80 @@ def test_physical_interfaces_go_before_virtual_ones(tmp_path: Path) -> None:
     assert sample(inside).values == {"system.network.io receive": 9, "system.network.io transmit": 90}
 
 
+def test_an_interface_that_vanishes_makes_no_spike(tmp_path: Path) -> None:
+    """One that has carried terabytes goes and comes back: what is counted is what the others carried meanwhile."""
+    host, told = System(), []
+    with holter.Monitor("host", samplers=[]) as monitor:
+        record, sampler = SampleRecorder(monitor._scope), HostSampler(_open=lambda: host, _sysfs=str(tmp_path))
+        for big, small in ((10**13, 100), (None, 150), (None, 160), (10**13 + 10**9, 200), (10**13 + 10**9 + 5, 200)):
+            cards = {"eth0": small} | ({} if big is None else {"eth1": big})
+            host.figures["net_io_counters"] = {
+                name: SimpleNamespace(bytes_recv=value, bytes_sent=0) for name, value in cards.items()
+            }
+            sampler.sample(record)
+            found = monitor.snapshot().find("system.network.io", {"network.io.direction": "receive"})
+            told.append(found.total.sum)
+    assert [0, 50, 60, 100, 105] == told
+
+
+def test_a_disk_whose_counters_fall_makes_no_spike(tmp_path: Path) -> None:
+    """A driver that was loaded again begins at nothing, and so counts from there."""
+    (tmp_path / "block/sda/device").mkdir(parents=True)
+    host, told = System(), []
+    sampler = HostSampler(_open=lambda: host, _sysfs=str(tmp_path))
+    for value in (2**40, 2**40 + 512, 0, 4096):
+        fields = dict.fromkeys(("read_bytes", "write_bytes", "read_count", "write_count"), value)
+        host.figures["disk_io_counters"] = {"sda": SimpleNamespace(**fields)}
+        told.append(sample(sampler)["system.disk.io read"] - 2**40)
+    assert [0, 512, 512, 4608] == told
+
+
+LINUX = {
+    "stat": {"system.cpu.utilization"},
+    "meminfo": READS["virtual_memory"],
+    "diskstats": READS["disk_io_counters"],
+    "net/dev": READS["net_io_counters"],
+    "loadavg": READS["getloadavg"],
+    "pressure/cpu": {"holter.host.pressure"},
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.parametrize("content", [None, "", "nonsense\n1 2 3\nx: y\n"], ids=["gone", "empty", "nonsense"])
+@pytest.mark.parametrize("broken", LINUX)
+def test_a_file_that_says_nothing_stops_no_other(broken: str, content: str | None, tmp_path: Path) -> None:
+    """Whatever is in one file of /proc, the figures of the others are there."""
+    files = {name: Path("/proc", name).read_text() for name in LINUX if not name.startswith("pressure")}
+    stalled = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    files |= {f"pressure/{resource}": stalled for resource in ("cpu", "memory", "io")}
+    if content is None:
+        del files[broken]
+    else:
+        files[broken] = content
+    sampler = HostSampler(_proc=tree(tmp_path, files), _sysfs=str(tmp_path))
+    sample(sampler)
+    told = sample(sampler)
+    # The CPUs' time stands still in a file that is not the kernel's.
+    everything = set().union(*LINUX.values()) - LINUX["stat"]
+    assert set(told.metrics) >= everything - LINUX[broken]
+    if (broken, content) not in (("diskstats", ""), ("net/dev", "")):
+        assert set(sampler.unavailable) == LINUX[broken]
+
+
+@pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="this kernel does not count pressure")
+def test_pressure_is_what_the_kernel_counts() -> None:
+    """While more want to run than there are CPUs, some wait."""
+    sampler = HostSampler()
+    before = sample(sampler)
+    burn = "import time; end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+    for burner in [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2 * os.cpu_count() + 1)]:
+        burner.wait()
+    after, file = sample(sampler), Path("/proc/pressure/cpu").read_text()
+    total = int(file.splitlines()[0].rpartition("=")[2]) / 1e6
+    assert after["holter.host.pressure cpu some"] == pytest.approx(total, abs=0.5)
+    assert after["holter.host.pressure cpu some"] - before["holter.host.pressure cpu some"] > 0.1
+
+
 def test_devices_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
     """What is known of devices stays bounded."""
     host = System(net_io_counters={})
@@ -276,6 +353,7 @@ def test_names_units_and_kinds_are_the_conventions() -> None:
         "system.memory.utilization": ("1", "gauge"),
         "system.memory.limit": ("By", "gauge"),
         "holter.host.load_average": ("{thread}", "gauge"),
+        **({"holter.host.pressure": ("s", "counter")} if Path("/proc/pressure").exists() else {}),
     }
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import mmap
 import os
+import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,6 +25,20 @@ from holter.model import Sampler
 from holter.samplers.process import ProcessSampler
 
 MIB = 2**20
+ALL = {
+    "process.cpu.time",
+    "process.cpu.utilization",
+    "process.memory.usage",
+    "process.memory.virtual",
+    "process.disk.io",
+    "process.disk.operations",
+    "process.thread.count",
+    "process.unix.file_descriptor.count",
+    "process.context_switches",
+    "process.uptime",
+    "process.paging.faults",
+    "holter.process.run_queue_delay",
+}
 WORK = """
 import json, os, sys, threading
 from contracts.sampled import Sampled
@@ -174,6 +193,87 @@ def test_after_a_fork_it_speaks_of_the_child() -> None:
     assert "process.cpu.utilization user" not in theirs
 
 
+def test_a_sampler_leaves_no_file_open() -> None:
+    """With it go its descriptors; a monitor that is stopped and dropped keeps none."""
+    gc.collect()
+    before = psutil.Process().num_fds()
+    sampler = ProcessSampler()
+    sampler.sample(Sampled())
+    assert psutil.Process().num_fds() > before
+    del sampler
+    gc.collect()
+    assert psutil.Process().num_fds() == before
+
+
+def test_page_faults_and_switches_are_those_of_all_threads() -> None:
+    """16 MiB are touched by a thread that then waits 50 times, and ends: the process has that afterwards."""
+    sampler, before, after = ProcessSampler(), Sampled(), Sampled()
+
+    def touch() -> None:
+        with mmap.mmap(-1, 16 * MIB) as memory:
+            memory.madvise(getattr(mmap, "MADV_NOHUGEPAGE", 15))
+            for at in range(0, 16 * MIB, mmap.PAGESIZE):
+                memory[at] = 1
+        for _ in range(50):
+            time.sleep(0.0001)
+
+    sampler.sample(before)
+    thread = threading.Thread(target=touch)
+    thread.start()
+    thread.join()
+    sampler.sample(after)
+    grown = {name: after[name] - before[name] for name in before.values}
+    assert grown["process.paging.faults minor"] >= 4096
+    assert grown["process.context_switches voluntary"] >= 50
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    assert after["process.paging.faults major"] == pytest.approx(usage.ru_majflt, abs=10)
+
+
+def test_a_clock_that_jumps_makes_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back: there is no share of such a time. A day ahead: the share is that of a day."""
+    now = [10**12]
+    sampler = ProcessSampler(_clock=SYSTEM._replace(monotonic_ns=lambda: now[0]))
+    told = []
+    for step in (0, -(10**9), 86_400 * 10**9):
+        now[0] += step
+        sampled = Sampled()
+        sampler.sample(sampled)
+        told.append(sampled.values.get("process.cpu.utilization user"))
+        assert sampler.unavailable == {}
+    assert told[:2] == [None, None]
+    assert 0 <= told[2] < 0.001
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("statm", {"process.memory.usage", "process.memory.virtual"}),
+        ("io", {"process.disk.io", "process.disk.operations"}),
+        ("fd", {"process.unix.file_descriptor.count"}),
+        ("task", {"process.thread.count", "holter.process.run_queue_delay"}),
+        ("stat", ALL),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_file_of_proc_that_fails_stops_no_other(name: str, missing: set[str], tmp_path: Path) -> None:
+    """As ``io`` does in a process that may not look at itself; it heals."""
+    for one in ("stat", "statm", "io"):
+        (tmp_path / one).write_bytes(Path("/proc/self", one).read_bytes())
+    for one in ("fd", "task"):
+        (tmp_path / one).symlink_to(f"/proc/self/{one}")
+    (tmp_path / name).rename(tmp_path / "away")
+    sampler = ProcessSampler(_proc=str(tmp_path))
+    for _ in range(2):
+        sampled = Sampled()
+        sampler.sample(sampled)
+    assert set(sampler.unavailable) == missing
+    assert set(sampled.metrics) == ALL - missing
+    (tmp_path / "away").rename(tmp_path / name)
+    for _ in range(2):
+        sampler.sample(sampled)
+    assert (sampler.unavailable, set(sampled.metrics)) == ({}, ALL)
+
+
 READS = {
     "cpu_times": {"process.cpu.time", "process.cpu.utilization"},
     "memory_info": {"process.memory.usage", "process.memory.virtual"},
@@ -275,6 +375,8 @@ def test_names_units_and_kinds_are_the_conventions() -> None:
         "process.unix.file_descriptor.count": ("{file_descriptor}", "gauge"),
         "process.context_switches": ("{context_switch}", "counter"),
         "process.uptime": ("s", "gauge"),
+        "process.paging.faults": ("{fault}", "counter"),
+        "holter.process.run_queue_delay": ("s", "counter"),
     }
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from holter.arguments import positive_seconds
 from holter.clock import SYSTEM, Clock
+from holter.linuxprocess import LINUX_METRICS, LinuxProcess, is_linux_proc, process_metrics
 from holter.model import Record
-from holter.polling import READ_ERRORS, Metric, Poll, Values
+from holter.polling import READ_ERRORS, Poll, Values
 
 _USER: Final = {"cpu.mode": "user"}
 _SYSTEM: Final = {"cpu.mode": "system"}
@@ -29,10 +30,12 @@ class ProcessSampler:
     the number of CPUs that the process may run on (its affinity): 1.0 is all of them, busy.
     ``process.memory.usage`` is the resident set. ``process.disk.io`` counts bytes that reach the
     storage, ``process.disk.operations`` the system calls that read or write, cached ones too. ``process.uptime`` is
-    right within a second, and exact from one sample to the next.
+    right within a second, and exact from one sample to the next. Context switches and page faults are those of all
+    threads. ``holter.process.run_queue_delay`` is how long threads could have run and waited for a CPU.
 
-    A sample costs about 0.1 ms, and 0.2 µs more per open file; nothing in it waits. A figure
-    that the system does not give is left out and named in `unavailable`; the others go on.
+    On Linux a sample reads /proc through files that stay open, some 40 µs and 3 µs more a thread; elsewhere it asks
+    psutil. Nothing in it waits. A figure that the system does not give is left out and named in `unavailable`; the
+    others go on.
 
     >>> ProcessSampler(interval_seconds=10.0)
     ProcessSampler(interval_seconds=10.0)
@@ -42,12 +45,19 @@ class ProcessSampler:
     """
 
     def __init__(
-        self, interval_seconds: float = 1.0, *, _open: Callable[[], Any] | None = None, _clock: Clock = SYSTEM
+        self,
+        interval_seconds: float = 1.0,
+        *,
+        _open: Callable[[], Any] | None = None,
+        _clock: Clock = SYSTEM,
+        _proc: str = "/proc/self",
     ) -> None:
         self.interval_seconds = positive_seconds("interval_seconds", interval_seconds)
+        self._is_linux = _open is None and is_linux_proc()
         self._open = _open or _this_process
-        self._clock = _clock
-        self._poll = Poll(_METRICS)
+        self._clock, self._proc = _clock, _proc
+        self._poll = Poll(LINUX_METRICS if self._is_linux else _METRICS)
+        self._linux: LinuxProcess | None = None
         self._source: _Source | None = None
 
     def __repr__(self) -> str:
@@ -60,6 +70,9 @@ class ProcessSampler:
 
     def sample(self, record: Record) -> None:
         """Hand the figures as they are now to *record*; never blocks."""
+        if self._is_linux:
+            self._sample_linux(record)
+            return
         try:
             import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  it has no types, and takes 74 ms to import, so at the first sample, not at `import holter`
 
@@ -71,6 +84,15 @@ class ProcessSampler:
             # What psutil reads from /proc once for several figures, it keeps for this one pass.
             with self._source.process.oneshot():
                 self._poll.read(self._source, record, (*READ_ERRORS, psutil.Error))
+
+    def _sample_linux(self, record: Record) -> None:
+        try:
+            if self._linux is None or self._linux.pid != os.getpid():
+                self._linux = LinuxProcess(self._clock, self._proc)
+        except READ_ERRORS as error:
+            self._poll.fail(error)
+        else:
+            self._poll.read(self._linux.now(), record)
 
 
 def _this_process() -> Any:
@@ -104,6 +126,15 @@ class _Source:
         available = passed * _cpus(self.process)
         return (_USER, (times.user - before[0]) / available), (_SYSTEM, (times.system - before[1]) / available)
 
+    def memory_usage(self) -> Values:
+        return (({}, self.process.memory_info().rss),)
+
+    def memory_virtual(self) -> Values:
+        return (({}, self.process.memory_info().vms),)
+
+    def thread_count(self) -> Values:
+        return (({}, self.process.num_threads()),)
+
     def disk_io(self) -> Values:
         io = self.process.io_counters()
         return (_READ, io.read_bytes), (_WRITE, io.write_bytes)
@@ -136,21 +167,4 @@ def _cpus(process: Any) -> int:
         return os.cpu_count() or 1
 
 
-_METRICS: Final = (
-    Metric("process.cpu.time", "counter", "s", _Source.cpu_time),
-    Metric("process.cpu.utilization", "gauge", "1", _Source.cpu_utilization, "each"),
-    Metric("process.memory.usage", "gauge", "By", lambda source: (({}, source.process.memory_info().rss),), "each"),
-    Metric("process.memory.virtual", "gauge", "By", lambda source: (({}, source.process.memory_info().vms),), "each"),
-    Metric("process.disk.io", "counter", "By", _Source.disk_io),
-    Metric("process.disk.operations", "counter", "{operation}", _Source.disk_operations),
-    Metric("process.thread.count", "gauge", "{thread}", lambda source: (({}, source.process.num_threads()),), "each"),
-    Metric(
-        "process.unix.file_descriptor.count",
-        "gauge",
-        "{file_descriptor}",
-        _Source.open_files,
-        "each",
-    ),
-    Metric("process.context_switches", "counter", "{context_switch}", _Source.context_switches),
-    Metric("process.uptime", "gauge", "s", _Source.uptime, "each"),
-)
+_METRICS: Final = process_metrics(_Source)
