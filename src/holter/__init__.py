@@ -45,6 +45,7 @@ if typing.TYPE_CHECKING:
         Exporter,
         Observation,
         OpenCall,
+        Pause,
         Process,
         Reading,
         Sampler,
@@ -58,6 +59,7 @@ if typing.TYPE_CHECKING:
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.host import HostSampler
     from holter.samplers.process import ProcessSampler
+    from holter.samplers.runtime import RuntimeSampler
 
 __all__ = [
     "ASGI",
@@ -77,12 +79,14 @@ __all__ = [
     "Observation",
     "OpenCall",
     "OpenTelemetry",
+    "Pause",
     "Process",
     "ProcessSampler",
     "Prometheus",
     "Reading",
     "RecordingContents",
     "RecordingError",
+    "RuntimeSampler",
     "Sampler",
     "Series",
     "SlowCall",
@@ -125,6 +129,7 @@ _LATER = {
     "ProcessSampler": "samplers.process",
     "Prometheus": "exporters.prometheus",
     "RecordingContents": "recorded",
+    "RuntimeSampler": "samplers.runtime",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -136,6 +141,7 @@ _LATER = {
             "Exporter",
             "Observation",
             "OpenCall",
+            "Pause",
             "Process",
             "Reading",
             "Sampler",
