@@ -25,7 +25,7 @@ FLOORS = {
     "runqueue throttling",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
-    "promnames metrichelp classicbuckets pageserver exposition",
+    "promnames metrichelp classicbuckets pageserver exposition losses",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership upkeep sampling standard delivery "
     "judging notices monitor default cli instrumentation inplace endpoint __init__ __main__",

@@ -62,6 +62,16 @@ _HELP: Final = {
     names.SERIES_COUNT: "Series that holter keeps.",
     names.EXPORTER_FAILURES: "Exports that failed.",
     names.EXPORTER_DROPPED: "Alerts that an exporter has never shipped.",
+    names.GC_PAUSE: "How long collections of garbage took, by generation; where there are many, the longest of them.",
+    names.GC_TIME: "How long all collections of garbage took.",
+    names.GC_COLLECTIONS: "Collections of garbage, by generation.",
+    names.GC_COLLECTED: "Objects that the garbage collector has freed.",
+    names.GC_UNCOLLECTABLE: "Objects that the garbage collector could not free.",
+    names.GIL_WAIT: "How much later than due, and than a busy CPU explains, a thread of holter's got the GIL.",
+    names.LOOP_LAG: "How late event loops came to a step that they were asked for.",
+    names.LOOP_BLOCKED: "For how long an event loop has not come to a step that it was asked for.",
+    names.ALLOCATED_BLOCKS: "Blocks of memory that Python's allocator has given out.",
+    names.CALL_PAUSE: "The time that slow calls lost to one cause, where it was a fifth of theirs or more.",
     names.OVERHEAD: "The share of the CPU time of the process that is holter's.",
 }
 
