@@ -27,6 +27,8 @@ METRICS = [
             names.METRIC,
             names.PLACE,
             names.STAGES_LEFT_OUT,
+            names.PAUSE_CAUSE,
+            names.PAUSE_SECONDS,
             names.ALERTS_FIRED,
             genai.OPERATION,
             genai.PROVIDER,

@@ -155,7 +155,8 @@ class Pauses:
 
 def _apart(rows: dict[str, NDArray[np.int64]], begin_ns: int, end_ns: int) -> dict[str, float]:
     """Return what was lost to each cause between the two; of what may be the same time, the first has it."""
-    found, left = {}, float(end_ns - begin_ns)
+    found: dict[str, float] = {}
+    left = float(end_ns - begin_ns)
     for cause in _IN_TURN:
         lost = lost_ns(rows[cause], begin_ns, end_ns)
         if cause == RUN_QUEUE:

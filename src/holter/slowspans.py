@@ -80,7 +80,7 @@ def _span(tracer: Tracer, call: SlowCall, outer: Span | None) -> Span:
             marks[names.ERROR_TYPE] = stage.error_type
         _started(tracer, stage.name, trace.set_span_in_context(span, Context()), marks, stage).end(stage.end_ns)
     for pause in call.pauses:
-        told = {names.PAUSE_CAUSE: pause.cause, names.PAUSE_SECONDS: pause.seconds}
+        told: dict[str, Any] = {names.PAUSE_CAUSE: pause.cause, names.PAUSE_SECONDS: pause.seconds}
         span.add_event("holter.pause", told, timestamp=call.end_ns)
     span.end(call.end_ns)
     return span

@@ -68,7 +68,7 @@ timer_call(PyObject *self, PyObject *const *arguments, size_t flagged, PyObject 
 {
     CollectionTimer *timer = (CollectionTimer *)self;
     if (PyVectorcall_NARGS(flagged) != 2 || names != NULL || !PyUnicode_Check(arguments[0]) ||
-        !PyDict_Check(arguments[1])) {
+        PyUnicode_GET_LENGTH(arguments[0]) < 3 || !PyDict_Check(arguments[1])) {
         PyErr_SetString(PyExc_TypeError, "expected a phase and what the garbage collector tells of it");
         return NULL;
     }
