@@ -21,8 +21,8 @@ FLOORS = {
     "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
-    "recordings leadership departed launcher members differences union portholder noted ownthreads gctimer loops pauses "
-    "runqueue throttling",
+    "recordings leadership departed launcher members differences union portholder noted ownthreads gctimer loops "
+    "pauses runqueue throttling",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition losses",

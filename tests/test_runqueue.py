@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.sampled import open_files
 from holter.runqueue import MOST_THREADS, RunQueue, Shares
 
 MS = 1_000_000
@@ -49,13 +49,13 @@ def test_a_thread_that_is_not_asked_for_is_forgotten(tmp_path: Path) -> None:
 
 def test_at_most_so_many_files_are_open(tmp_path: Path) -> None:
     """However many threads record."""
-    queue, before = RunQueue(tmp_path), len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    queue, before = RunQueue(tmp_path), open_files()
     for thread in range(1, 101):
         told(tmp_path, thread, 0, 0)
     queue.read(list(range(1, 101)))
     assert MOST_THREADS == len(queue.read(list(range(1, 101))))
     if sys.platform == "linux":
-        assert before + MOST_THREADS == len(os.listdir("/proc/self/fd"))
+        assert before + MOST_THREADS == open_files()
     queue.close()
     assert not queue.is_known
 
@@ -100,7 +100,7 @@ def test_a_thread_that_has_ended_is_forgotten() -> None:
     assert ids == list(queue.read(ids))
     stay.set()
     thread.join()
-    while os.path.exists(f"/proc/self/task/{ids[0]}"):  # the kernel is not done with it when Python is
+    while Path(f"/proc/self/task/{ids[0]}").exists():  # the kernel is not done with it when Python is
         pass
     assert {} == queue.read(ids)
     assert not queue.is_known

@@ -18,10 +18,10 @@ LOOP_LAG: Final = "loop_lag"
 
 _SAID: Final = {
     GC: "in garbage collection",
-    THROTTLING: "throttled by the CPU quota of its control group",
+    THROTTLING: "throttled by the CPU quota",
     RUN_QUEUE: "waiting for a CPU",
     GIL_WAIT: "waiting for the GIL",
-    LOOP_LAG: "behind other code that blocked its event loop",
+    LOOP_LAG: "behind other code that blocked the event loop",
 }
 
 _OK = Outcome.OK.label

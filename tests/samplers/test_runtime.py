@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from contracts.sampled import Sampled
+from contracts.sampled import Sampled, open_files
 from contracts.watched import Time, internal_errors, values
 from holter import names
 from holter.clock import Clock
@@ -574,15 +574,14 @@ def test_a_forked_child_goes_on_with_a_sampler_of_its_own() -> None:
 
 def test_what_a_monitor_has_stopped_is_gone() -> None:
     """No callback, no open file, nobody who keeps pauses, and calls are noted for nobody."""
-    before = len(os.listdir("/proc/self/fd")) if LINUX else 0
+    before = open_files()
     with running() as monitor:
         until(lambda: PAUSES.seen_ns)
         assert COLLECTIONS.callback in gc.callbacks
         monitor.snapshot()
     assert COLLECTIONS.callback not in gc.callbacks
     assert PAUSES.seen_ns is None
-    if LINUX:
-        assert before == len(os.listdir("/proc/self/fd"))
+    assert before == open_files()
 
 
 def test_two_monitors_share_the_pauses() -> None:

@@ -1,0 +1,90 @@
+"""
+What it costs to know what slow calls lost their time to: a collection that is timed, a look, and a call that is explained.
+
+    python benchmarks/runtime.py
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import holter
+from holter import gctimer
+from holter.gctimer import CollectionTimer
+from holter.pauses import PAUSES, Sufferer
+from holter.ring import NATIVE
+from holter.samplers.runtime import RuntimeSampler
+from runner import Measure, compare, each
+
+MONITOR = holter.Monitor("runtime", samplers=[])
+LOOKS = 200
+
+
+def collected(native: object) -> Measure:
+    """Return a measure of the two calls that a collection makes."""
+    callback, info = CollectionTimer(native).callback, {"generation": 0, "collected": 0, "uncollectable": 0}
+
+    def collection() -> None:
+        callback("start", info)
+        callback("stop", info)
+
+    return each(collection)
+
+
+def collection() -> float:
+    """Return the nanoseconds that a collection of young garbage takes, with nothing that times it."""
+    begun = time.perf_counter_ns()
+    for _ in range(1_000):
+        kept = [[] for _ in range(700)]
+        gc.collect(0)
+        del kept
+    return (time.perf_counter_ns() - begun) / 1_000
+
+
+def look() -> float:
+    """Return the CPU time of one look of the sampler, in nanoseconds, with ten threads that record."""
+    sampler = RuntimeSampler()
+    record = lambda *_, **__: None  # noqa: E731 - what records is measured elsewhere
+    sampler.sample(record)
+    begun = time.process_time_ns()
+    for _ in range(LOOKS):
+        sampler.sample(record)
+    taken = time.process_time_ns() - begun
+    sampler.close()
+    return taken / LOOKS
+
+
+def fill() -> None:
+    """Fill all tables, so that to lay a call over them costs most."""
+    for cause, table in PAUSES.tables.items():
+        for number in range(2_000):
+            table.add(number * 10**8, (number + 1) * 10**8, 10**7, whom=7 if cause != "throttling" else 0)
+
+
+def explained() -> None:
+    """Lay one call over all pauses that are kept."""
+    PAUSES.explain(1_500 * 10**8, 1_503 * 10**8, Sufferer(7, 8, 9))
+
+
+def main() -> None:
+    call = MONITOR.watch(lambda: None)
+    call()
+    candidates: dict[str, Measure] = {"a collection of 700 objects": collection}
+    if NATIVE is not None:
+        candidates["timed in C"] = collected(NATIVE)
+    candidates["timed in Python"] = collected(None)
+    candidates["a look"] = look
+    fill()
+    candidates["a call explained"] = each(explained, times=200)
+    gctimer.COLLECTIONS.use(candidates)
+    results = compare(candidates, unit="ns")
+    gctimer.COLLECTIONS.leave(candidates)
+    results.show(reference="a collection of 700 objects")
+    timed = "timed in C" if NATIVE is not None else "timed in Python"
+    assert results.ratio(timed, "a collection of 700 objects") < 0.1, "it should be a small part of a collection"
+    assert results.median("a look") * 10 < 0.002 * 1e9, "ten looks a second should take no more than 0.2 % of a CPU"
+
+
+if __name__ == "__main__":
+    main()
