@@ -32,7 +32,7 @@ class Known:
 
     def explain(self, begin: float, end: float, of: Sufferer = CALL) -> dict[str, float]:
         """Return what is told of the time between the two, in milliseconds."""
-        told = self.pauses.explain(round(begin * MS), round(end * MS), of)
+        told = self.pauses.look().explain(round(begin * MS), round(end * MS), of)
         return {pause.cause: round(pause.seconds * 1_000, 3) for pause in told}
 
 
@@ -110,7 +110,7 @@ def test_the_largest_comes_first() -> None:
     known = Known()
     known.add(GC, 0, 30)
     known.add(THROTTLING, 30, 80)
-    assert (Pause(THROTTLING, 0.05), Pause(GC, 0.03)) == known.pauses.explain(0, 100 * MS, CALL)
+    assert (Pause(THROTTLING, 0.05), Pause(GC, 0.03)) == known.pauses.look().explain(0, 100 * MS, CALL)
 
 
 def test_the_newest_are_kept() -> None:
@@ -157,7 +157,7 @@ def test_a_call_never_lost_more_than_it_took(found: list[Any], begin: int, lengt
             start, lost = max(start, end_of_lag), took  # noqa: PLW2901 - one after the other
             end_of_lag = start + took
         known.add(cause, start, start + took, min(lost, took), whom=whom)
-    told = known.pauses.explain(begin * MS, (begin + length) * MS, IN_LOOP)
+    told = known.pauses.look().explain(begin * MS, (begin + length) * MS, IN_LOOP)
     assert sum(pause.seconds for pause in told) <= length / 1_000 + 1e-9
 
 

@@ -100,7 +100,7 @@ def test_a_container_that_sees_its_group_as_the_root(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_moved_is_followed(tmp_path: Path) -> None:
-    """To the quota of its new group."""
+    """To the quota of its new group, within ten looks."""
     kernel = Kernel(tmp_path, version=2, group="/one")
     throttling = kernel.throttling
     throttling.read(100 * MS, 0)
@@ -109,7 +109,8 @@ def test_a_process_that_is_moved_is_followed(tmp_path: Path) -> None:
     (other / "cpu.stat").write_text("usage_usec 0\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n")
     kernel.membership.write_text("0::/two\n")
     kernel.tell(50 * MS)
-    assert 0 == throttling.read(100 * MS, 0)
+    for _ in range(10):
+        throttling.read(100 * MS, 0)
     (other / "cpu.stat").write_text("usage_usec 0\nnr_periods 9\nnr_throttled 1\nthrottled_usec 40000\n")
     assert 40 * MS == throttling.read(100 * MS, 0)
     throttling.close()

@@ -79,6 +79,8 @@ class PauseTable:
 
 def lost_ns(rows: NDArray[np.int64], begin_ns: int, end_ns: int) -> float:
     """Return how much of the time between the two was lost in the pauses of *rows*."""
+    if not len(rows):
+        return 0.0
     overlap = np.minimum(rows[:, _END], end_ns) - np.maximum(rows[:, _BEGIN], begin_ns)
     length = np.maximum(rows[:, _END] - rows[:, _BEGIN], 1)
     return float((np.maximum(overlap, 0) / length * rows[:, _LOST]).sum())
@@ -120,37 +122,49 @@ class Pauses:
         self.writer = self.seen_ns = None
         self.waiting = tuple
 
+    def look(self) -> Losses:
+        """Return what is known by now, for calls to be laid over; some 50 µs."""
+        waiting = [(begin, end, end - begin, loop, by) for begin, end, loop, by in self.waiting()]
+        rows = {cause: table.rows() for cause, table in self.tables.items()}
+        if waiting:
+            # One that is over by now may be in the table as well.
+            past = rows[LOOP_LAG]
+            others = past[~np.isin(past[:, _BEGIN], [row[_BEGIN] for row in waiting])]
+            rows[LOOP_LAG] = np.concatenate((others, np.array(waiting, np.int64)))
+        return Losses({GC: self._collections(), **rows})
+
+
+class Losses:
+    """What is known of pauses at one moment, in *rows* by cause."""
+
+    def __init__(self, rows: dict[str, NDArray[np.int64]]) -> None:
+        self._rows = rows
+
     def explain(self, begin_ns: int, end_ns: int, of: Sufferer) -> tuple[Pause, ...]:
         """
         Return what *of* lost between the two to each cause that makes up a fifth of the time or more; most first.
 
-        No moment is counted twice. The lag of an event loop is not told of the task that has made it.
+        No moment is counted twice. The lag of an event loop is not told of the task that has made it. Costs some 50 µs.
         """
         took_ns = end_ns - begin_ns
         if took_ns <= 0:
             return ()
-        others = self._rows(of)
-        found = _apart(others, begin_ns, end_ns)
+        mine = {cause: _between(rows, begin_ns, end_ns) for cause, rows in self._rows.items()}
+        for cause in (RUN_QUEUE, GIL_WAIT):
+            mine[cause] = mine[cause][mine[cause][:, _WHOM] == of.thread]
+        found = _apart(mine, begin_ns, end_ns)
         found[LOOP_LAG] = sum(
-            _lag_alone(others, max(begin, begin_ns), min(end, end_ns)) for begin, end in self._lags(of)
+            _lag_alone(mine, max(begin, begin_ns), min(end, end_ns))
+            for begin, end, _, loop, by in mine[LOOP_LAG].tolist()
+            if loop == of.loop and (not by or by != of.task)
         )
         telling = [(min(lost, took_ns), cause) for cause, lost in found.items() if lost >= TELLING_SHARE * took_ns]
         return tuple(Pause(cause, lost / 1e9) for lost, cause in sorted(telling, reverse=True))
 
-    def _rows(self, of: Sufferer) -> dict[str, NDArray[np.int64]]:
-        found = {GC: self._collections(), THROTTLING: self.tables[THROTTLING].rows()}
-        for cause in (RUN_QUEUE, GIL_WAIT):
-            rows = self.tables[cause].rows()
-            found[cause] = rows[rows[:, _WHOM] == of.thread]
-        return found
 
-    def _lags(self, of: Sufferer) -> list[tuple[int, int]]:
-        """Return begin and end of those lags of its loop that *of* has not made itself."""
-        if not of.loop:
-            return []
-        past = ((row[_BEGIN], row[_END], row[_WHOM], row[_BY]) for row in self.tables[LOOP_LAG].rows().tolist())
-        lags = {begin: (begin, end, loop, by) for begin, end, loop, by in (*self.waiting(), *past)}
-        return [(begin, end) for begin, end, loop, by in lags.values() if loop == of.loop and (not by or by != of.task)]
+def _between(rows: NDArray[np.int64], begin_ns: int, end_ns: int) -> NDArray[np.int64]:
+    """Return those of *rows* that overlap with the time between the two."""
+    return rows[(rows[:, _END] > begin_ns) & (rows[:, _BEGIN] < end_ns)]
 
 
 def _apart(rows: dict[str, NDArray[np.int64]], begin_ns: int, end_ns: int) -> dict[str, float]:

@@ -134,14 +134,15 @@ class SlowFold:
 
     def _explain(self, *, now: bool = False) -> None:
         """Find what each of those that wait has lost, once all is known of its time; *now*, with what is."""
-        seen_ns = PAUSES.seen_ns
+        seen_ns, losses = PAUSES.seen_ns, None
         for one in self._waiting:
             key = one.start_ns, one.root
             if key in self._pauses or not (now or seen_ns is None or one.end_ns <= seen_ns):
                 continue
+            losses = losses or PAUSES.look()
             # A function that waits for nobody is not behind its loop: it is what the others wait for.
             where = one.where if one.root in self._scope.coroutines else one.where._replace(loop=0)
-            self._pauses[key] = found = PAUSES.explain(one.start_ns, one.end_ns, where)
+            self._pauses[key] = found = losses.explain(one.start_ns, one.end_ns, where)
             name = self._scope.table[one.root].attributes.get(names.CALL_NAME, "")
             for pause in found:
                 marks = {names.CALL_NAME: name, names.PAUSE_CAUSE: pause.cause}

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 _ROOT: Final = Path("/sys/fs/cgroup")
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 MOST_GROUPS: Final = 8
+_LOOKS: Final = 10
 
 
 class _Figures(NamedTuple):
@@ -31,6 +32,7 @@ class Throttling:
         self._files: dict[Path, int] = {}
         self._before: dict[Path, _Figures] = {}
         self._told = ""
+        self._looks = 0
 
     @property
     def is_known(self) -> bool:
@@ -57,7 +59,10 @@ class Throttling:
         return lost
 
     def _open(self) -> None:
-        # A process may be moved to another group while it runs.
+        # A process may be moved to another group while it runs; seldom enough for every tenth look.
+        self._looks += 1
+        if self._looks % _LOOKS != 1:
+            return
         with suppress(OSError, UnicodeDecodeError):
             told = self._membership.read_text()
             if told != self._told:
@@ -76,7 +81,7 @@ class Throttling:
         """Close all files."""
         for path in list(self._files):
             self._close(path)
-        self._told = ""
+        self._told, self._looks = "", 0
 
 
 def _stat_files(membership: str, root: Path) -> Iterator[Path]:

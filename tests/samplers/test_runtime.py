@@ -176,7 +176,7 @@ def explained(bench: Bench, of: Sufferer) -> dict[str, float]:
     now_ns = bench.time.now_ns
     return {
         pause.cause: round(pause.seconds * 1_000, 3)
-        for pause in bench.pauses.explain(now_ns - 100 * MS, now_ns, of)
+        for pause in bench.pauses.look().explain(now_ns - 100 * MS, now_ns, of)
         if pause.cause != GC
     }
 

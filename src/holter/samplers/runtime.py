@@ -160,7 +160,8 @@ class RuntimeSampler:
         """Sleep for a millisecond; return for how much longer than the kernel explains that took."""
         thread, clock = get_native_id(), self._clock
         self._own.read([thread])
-        before_ns = clock.monotonic_ns()
+        collections = self._sources.collections
+        told, before_ns = collections.told, clock.monotonic_ns()
         self._sources.nap(_NAP_SECONDS)
         after_ns = clock.monotonic_ns()
         shares = self._own.read([thread]).get(thread)
@@ -172,7 +173,7 @@ class RuntimeSampler:
                 "unavailable, because this system does not tell how long threads wait for a CPU"
             )
             return 0
-        collected_ns = lost_ns(self._sources.collections.rows(), before_ns, after_ns)
+        collected_ns = lost_ns(collections.rows(), before_ns, after_ns) if collections.told != told else 0
         late_ns = max(0, after_ns - before_ns - _NAP_NS - shares.waited_ns - int(collected_ns))
         record(names.GIL_WAIT, late_ns / 1e9, unit="s", kind="histogram")
         return late_ns
