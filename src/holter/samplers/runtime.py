@@ -64,6 +64,9 @@ class RuntimeSampler:
         ConfigurationError: *interval_seconds* is not a positive number, or one of *loops* is no event loop.
     """
 
+    budget = 0.02
+    """Of a core: on a machine whose CPUs are all busy a look costs several times as much, and is worth most."""
+
     def __init__(
         self,
         interval_seconds: float = 0.1,
