@@ -278,6 +278,8 @@ class Sampler(Protocol):
     One with ``whole_host = True`` tells of more than its process: of several processes of a service, only the
     one that leads them calls it.
 
+    One that has a ``close()`` is closed when the monitor stops, and may be called again when it starts.
+
     >>> class Backlog:
     ...     interval_seconds = 1.0
     ...     def sample(self, record):

@@ -145,6 +145,8 @@ class Notes:
         """Whether somebody wants them who is no exporter, for as long as the process lives."""
         self.explains = False
         """Whether the causes of slow calls are looked for."""
+        self.awaiting: set[int] = set()
+        """The calls, by their roots, that wait in an event loop; others in its thread keep it waiting."""
         self._wishes: dict[int, Wish] = {}
         self.reset()
 

@@ -144,7 +144,7 @@ class Losses:
         """
         Return what *of* lost between the two to each cause that makes up a fifth of the time or more; most first.
 
-        No moment is counted twice. The lag of an event loop is not told of the task that has made it. Costs some 50 µs.
+        No moment is counted twice. The lag of an event loop is not told of the task that has made it. Costs some 70 µs.
         """
         took_ns = end_ns - begin_ns
         if took_ns <= 0:

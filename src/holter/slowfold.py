@@ -141,7 +141,7 @@ class SlowFold:
                 continue
             losses = losses or PAUSES.look()
             # A function that waits for nobody is not behind its loop: it is what the others wait for.
-            where = one.where if one.root in self._scope.coroutines else one.where._replace(loop=0)
+            where = one.where if one.root in self._notes.awaiting else one.where._replace(loop=0)
             self._pauses[key] = found = losses.explain(one.start_ns, one.end_ns, where)
             name = self._scope.table[one.root].attributes.get(names.CALL_NAME, "")
             for pause in found:

@@ -55,7 +55,7 @@ class RuntimeSampler:
     *loops* and `follow` name others. Each is woken once a look. Slow calls tell in ``SlowCall.pauses`` what a fifth of
     their time or more was lost to. Of at most 32 threads that record it is known how long they wait for a CPU.
 
-    A look costs some 0.1 ms of CPU and sleeps for 1 ms. What a system does not give is named in `unavailable`.
+    A look costs 0.1 to 0.15 ms of CPU time and sleeps for 1 ms. What a system does not give is named in `unavailable`.
 
     >>> RuntimeSampler()
     RuntimeSampler(interval_seconds=0.1)
