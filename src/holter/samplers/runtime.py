@@ -148,6 +148,7 @@ class RuntimeSampler:
         """Let go of the garbage collector, of files and of the pauses, which another sampler may keep from now on."""
         self._sources.collections.leave(self)
         self._sources.pauses.leave(self)
+        self._looked_ns = 0
         for files in (self._own, self._threads, self._throttling):
             files.close()
 
