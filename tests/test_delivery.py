@@ -325,3 +325,14 @@ def test_calls_are_noted_as_long_as_the_exporter_lives() -> None:
     thread.join(SOON)
     assert [[8]] == exporter.traced
     assert not recording.scope.notes.is_wanted
+
+
+def test_slow_calls_that_are_noted_for_their_causes_are_not_traced() -> None:
+    """An exporter that traces would tell of a trace that nobody keeps."""
+    exporter = Tracer()
+    bench = Bench(exporter)
+    one, other = slow(1, 2)
+    bench.delivery.offer(replace(bench.snapshot(), slow_calls=(replace(one, is_traced=False), other)))
+    assert bench.delivery.wait_until_idle(time.monotonic() + SOON)
+    assert [[2]] == exporter.traced
+    assert bench.close()

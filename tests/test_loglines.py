@@ -11,7 +11,7 @@ import pytest
 
 from contracts.snapshots import Story, alert, busy_story, hostile_alert, hostile_story
 from holter.loglines import Line, LogLines, encode
-from holter.model import Alert, Process, SlowCall, Snapshot, Stage
+from holter.model import Alert, Pause, Process, SlowCall, Snapshot, Stage
 from holter.names import CALL_DURATION, CALL_NAME, SPAN_DURATION, SPAN_NAME, STREAM_FIRST_ITEM
 
 
@@ -191,6 +191,13 @@ def test_a_slow_call_is_a_line_that_leads_to_its_trace() -> None:
     ids = f"{0xABC:032x}", f"{0xDEF:016x}"
     assert ids == (line["trace"]["id"], line["span"]["id"]) == (line["trace_id"], line["span_id"])
     assert {"outcome": "error", "error_type": "ValueError", "stages": 2} == line["holter"]["slow_call"]
+    paused = LogLines(busy_story().snapshot()).of_slow_call(
+        replace(call, attributes={}, pauses=(Pause("gc", 0.5), Pause("run_queue", 0.3)))
+    )
+    assert paused["message"] == (
+        "predict took 1.2 s, of that run 1 s; lost 500 ms in garbage collection, 300 ms waiting for a CPU"
+    )
+    assert {"gc": 0.5, "run_queue": 0.3} == paused["holter"]["slow_call"]["pauses"]
     plain = LogLines(busy_story().snapshot()).of_slow_call(replace(call, attributes={}, stages=(), trace_id=0))
     assert ("predict took 1.2 s", "info", "success") == (
         plain["message"],

@@ -28,6 +28,8 @@ METRICS = [
             names.PLACE,
             names.STAGES_LEFT_OUT,
             names.SLO_WINDOW,
+            names.PAUSE_CAUSE,
+            names.PAUSE_SECONDS,
             names.ALERTS_FIRED,
             genai.OPERATION,
             genai.PROVIDER,

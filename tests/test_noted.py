@@ -19,6 +19,7 @@ from contracts.watched import Time, internal_errors, outcomes
 from holter.clock import Clock
 from holter.monitor import Monitor
 from holter.noted import LIMIT, MOST, MOST_OF_ONE, MOST_SEEN, NEVER, SEEN, Noted
+from holter.pauses import PAUSES
 from holter.ring import NATIVE
 from programs import succeed
 
@@ -417,3 +418,85 @@ def test_a_page_wants_them_for_as_long_as_the_process_lives() -> None:
         """
     )
     assert [False, True, 1] == told
+
+
+@pytest.fixture
+def explaining(monitor: Monitor, time: Time) -> Iterator[Monitor]:
+    """A monitor of a program with a sampler that finds causes, in which more than 2 ms are slow."""
+    PAUSES.seen_ns = time.now_ns
+    monitor._scope.notes.ask_for_causes()
+    yield monitor
+    PAUSES.forget()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_only_causes_are_wanted_slow_calls_are_noted_for_them(explaining: Monitor, time: Time, kind: str) -> None:
+    """With the thread that they ended in; they are no business of traces."""
+    call = kinds(explaining, time)[kind]
+    explaining._scope.notes.set_limits(dict.fromkeys(explaining._scope.notes.gates, 2 * MS))
+    call(0.002, None)
+    call(0.003, None)
+    (one,) = taken(explaining)
+    assert (3 * MS, False, threading.get_native_id()) == (one.end_ns - one.start_ns, one.is_traced, one.where.thread)
+    assert kind.startswith(("coroutine", "async")) is bool(one.where.loop and one.where.task)
+
+
+def test_what_fails_at_once_is_not_noted_for_its_causes(explaining: Monitor, time: Time) -> None:
+    """It has lost no time; traces alone are told of it."""
+    call = kinds(explaining, time)["function"]
+    with suppress(ValueError):
+        call(0.001, ValueError())
+    assert [] == taken(explaining)
+
+
+def test_what_takes_less_than_a_millisecond_is_slow_for_nobody(explaining: Monitor, time: Time) -> None:
+    """Where only causes are wanted: 99 of 100 calls may take a microsecond."""
+    call = kinds(explaining, time)["function"]
+    explaining._scope.notes.set_limits(dict.fromkeys(explaining._scope.notes.gates, 1_000))
+    call(0.0009, None)
+    assert [] == taken(explaining)
+    call(0.0011, None)
+    assert 1 == len(taken(explaining))
+
+
+def test_after_ten_an_interval_calls_pay_for_nothing(explaining: Monitor, time: Time) -> None:
+    """Nothing is beyond the limit until the next interval; none is said to be left out."""
+    call, notes = kinds(explaining, time)["function"], explaining._scope.notes
+    notes.set_limits(dict.fromkeys(notes.gates, 2 * MS))
+    for _ in range(MOST_OF_ONE + 5):
+        call(0.01, None)
+    assert MOST_OF_ONE == len(taken(explaining))
+    assert NEVER in {gate.limit[0] for gate in notes.gates.values()}
+    assert 0 == notes.left_out
+    notes.turn()
+    notes.set_limits(dict.fromkeys(notes.gates, 2 * MS))
+    call(0.01, None)
+    assert 1 == len(taken(explaining))
+
+
+def test_causes_take_no_room_from_traces(explaining: Monitor, time: Time) -> None:
+    """Fifteen calls in traces that nobody keeps, then ten in one that is kept: all of those are there."""
+    notes = explaining._scope.notes
+    notes.add("spans", All(0.5, traces_all=False))
+    call = kinds(explaining, time)["function"]
+    with trace.use_span(TracerProvider(sampler=ALWAYS_OFF).get_tracer("test").start_span("not kept")):
+        for _ in range(15):
+            call(1.0, None)
+    with trace.use_span(TracerProvider(sampler=ALWAYS_ON).get_tracer("test").start_span("kept")):
+        for _ in range(MOST_OF_ONE):
+            call(1.0, None)
+    noted = taken(explaining)
+    assert [False] * MOST_OF_ONE + [True] * MOST_OF_ONE == [one.is_traced for one in noted]
+    assert {None} == {one.context for one in noted if not one.is_traced}
+    assert 0 == notes.left_out
+
+
+def test_when_the_sampler_has_gone_nothing_is_slow(explaining: Monitor, time: Time) -> None:
+    """From the next interval on."""
+    call, notes = kinds(explaining, time)["function"], explaining._scope.notes
+    notes.set_limits(dict.fromkeys(notes.gates, 2 * MS))
+    PAUSES.forget()
+    notes.ask_for_causes()
+    call(1.0, None)
+    assert [] == taken(explaining)
+    assert not notes.is_wanted

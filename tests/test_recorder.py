@@ -566,3 +566,15 @@ def test_the_first_record_is_announced_once() -> None:
     recorder.attach()
     in_a_thread(recorder.attach)
     assert [threading.get_ident()] == called
+
+
+def test_each_thread_that_takes_a_ring_is_announced(recording: Recording) -> None:
+    """In that thread, before its first record; which is how an event loop that runs there is found."""
+    idents: list[int] = []
+    recording.recorder.attached.append(lambda: idents.append(threading.get_ident()))
+    call = recording.watch(lambda: None)
+    threads = [threading.Thread(target=lambda: (call(), call())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert 3 == len(idents)

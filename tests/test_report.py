@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.snapshots import HOSTILE
 from holter import names
 from holter.history import History
-from holter.model import Alert, ErrorPlace, Process, Snapshot
+from holter.model import Alert, ErrorPlace, Pause, Process, SlowCall, Snapshot
 from holter.report import recently, summarise
 from holter.tables import Notes, Table, cell_width
 from holter.verdict import clock_time
@@ -212,3 +212,41 @@ def test_recently_is_about_the_last_interval() -> None:
     assert ("predict", "130", "130/s") == table.rows[0][:3]
     assert isinstance(notes, Notes)
     assert ["process"] == [label for label, _ in notes.rows]
+
+
+def test_what_slow_calls_lost_time_to_is_a_line_each() -> None:
+    """In words and, for programs, in figures; three functions at most, and none that lost nothing."""
+    snapshot, history = day()
+    second = 1_000_000_000
+    calls = [
+        SlowCall(number, f"call {number}", 7, 0, second, pauses=(Pause("gc", 0.71), Pause("gil_wait", 0.25)))
+        for number in range(5)
+    ]
+    snapshot = replace(snapshot, slow_calls=(*calls, SlowCall(9, "quiet", 7, 0, second)))
+    summary = summarise(snapshot, [], history)
+    lines = str(summary).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("slow call 0"))
+    text = " ".join(" ".join(lines[at : at + 8]).split())
+    assert text.startswith(
+        "slow call 0 spent 71 % of their time in garbage collection and 25 % waiting for the GIL slow call 1 spent"
+    )
+    assert "and 2 more" in text
+    assert {"gc": 0.71, "gil_wait": 0.25} == summary.to_dict()["losses"]["call 4"]
+    assert "quiet" not in summary.to_dict()["losses"]
+
+
+def test_python_is_told_of_where_it_hinders() -> None:
+    """Much garbage collection, loops that are late, and one that is blocked; else there is no line."""
+    snapshot, _ = day()
+    assert not any(line.startswith("python") for line in str(summarise(snapshot)).splitlines())
+    world = World(seconds=100.0)
+    world.call("predict", [0.1])
+    world.grow(world.one(names.GC_TIME, "counter"), 12.0)
+    world.values(world.one(names.GC_PAUSE), [0.1, 3.0])
+    world.values(world.one(names.LOOP_LAG), [0.25])
+    world.values(world.one(names.LOOP_BLOCKED, "gauge"), [7.0])
+    text = " ".join(str(summarise(world.snapshot())).split())
+    assert (
+        "python garbage collection 12 % of the time, 3 s at most, event loop late, p99 249 ms, "
+        "event loop blocked for 7 s now"
+    ) in text

@@ -307,3 +307,19 @@ def test_what_is_no_number_is_refused_and_counted(value: Any, recording: Recordi
     snapshot = recording.snapshot()
     assert 1 == snapshot.find(VALUES_REFUSED, {METRIC: "app.g"}).total.sum
     assert None is snapshot.find("app.g")
+
+
+def test_a_sampler_that_can_be_closed_is_when_sampling_ends() -> None:
+    """Once, and an error of that harms nobody; others have nothing to close."""
+    closed = []
+
+    class Closing(Sampler):
+        """One that has opened something."""
+
+        def close(self) -> None:
+            """Note it."""
+            closed.append(self)
+            raise OSError
+
+    run(Closing(lambda _: None), Time(3))
+    assert 1 == len(closed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holter.slowcall import SlowCall, Stage
+from holter.slowcall import Pause, SlowCall, Stage
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_stages_fail_as_calls_do() -> None:
     """An error or a timeout is a failure, nothing else."""
     ended = {outcome: Stage("load", 0, 1, outcome).is_failed for outcome in ("ok", "error", "timeout", "cancelled")}
     assert {"ok": False, "error": True, "timeout": True, "cancelled": False} == ended
+
+
+def test_a_pause_says_what_was_lost_to_what() -> None:
+    """In words; of a cause that a later holter knows, its name."""
+    assert "1.2 s waiting for a CPU" == str(Pause("run_queue", 1.2))
+    assert "300 ms sunspots" == str(Pause("sunspots", 0.3))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time as clocks
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -10,12 +12,15 @@ import numpy as np
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from contracts.watched import Time, internal_errors
+from contracts.watched import Time, internal_errors, values
+from holter import names
 from holter.clock import Clock
 from holter.fold import ROUTER
-from holter.model import SlowCall
+from holter.model import Pause, SlowCall
 from holter.monitor import Monitor
 from holter.noted import LIMIT, NEVER
+from holter.pauses import PAUSES
+from holter.slowcall import LOOP_LAG, THROTTLING
 from holter.slowfold import FEWEST_CALLS, MOST_LEARNT, MOST_RECENT, MOST_RECORDS, MOST_STAGES
 
 SECOND = 1_000_000_000
@@ -378,3 +383,96 @@ def test_the_first_calls_of_an_interval_keep_their_stages(monitor: Monitor, time
     (call,) = monitor.snapshot().slow_calls
     assert ["run"] == [stage.name for stage in call.stages]
     assert sum(map(len, monitor._fold.slow._kept)) <= MOST_RECORDS
+
+
+class Sampler:
+    """What keeps pauses, as a test says, and has looked around until now."""
+
+    def __init__(self, time: Time) -> None:
+        PAUSES.claim(self)
+        self.time = time
+        self.look()
+
+    def look(self) -> None:
+        """Say that all is known until now."""
+        PAUSES.seen_ns = self.time.now_ns
+
+
+@pytest.fixture
+def sampler(time: Time) -> Iterator[Sampler]:
+    yield Sampler(time)
+    PAUSES.forget()
+
+
+def lost(monitor: Monitor) -> tuple[float | None, ...]:
+    """Return the figures of what calls have lost to throttling."""
+    return values(monitor.snapshot(), names.CALL_PAUSE, **{names.PAUSE_CAUSE: THROTTLING})
+
+
+def test_a_slow_call_waits_until_all_is_known_of_its_time(monitor: Monitor, time: Time, sampler: Sampler) -> None:
+    """Then it tells what it lost, once, as a figure too."""
+    call = monitor.watch(lambda: time.spend(1.0), name="predict")
+    monitor.snapshot()
+    begun_ns = time.now_ns
+    call()
+    assert () == monitor.snapshot().slow_calls
+    PAUSES.tables[THROTTLING].add(begun_ns, time.now_ns, SECOND // 2)
+    sampler.look()
+    (slow,) = monitor.snapshot().slow_calls
+    assert (Pause(THROTTLING, 0.5),) == slow.pauses
+    assert (1, 0.5, 0.5, 0.5) == lost(monitor)
+    assert (1, 0.5, 0.5, 0.5) == lost(monitor)
+
+
+def test_a_sampler_that_hangs_holds_no_slow_call_up(monitor: Monitor, time: Time, sampler: Sampler) -> None:
+    """For half a second at most, and not where everything is to be told now."""
+    call = monitor.watch(lambda: time.spend(1.0), name="predict")
+    monitor.snapshot()
+    call()
+    assert () == monitor.snapshot().slow_calls
+    time.spend(0.6)
+    assert 1 == len(monitor.snapshot().slow_calls)
+    call()
+    assert 2 == len(flushed(monitor))
+
+
+def test_a_function_is_not_behind_its_own_loop(monitor: Monitor, time: Time, sampler: Sampler) -> None:
+    """A coroutine beside it is: both ended in the same loop, in which nobody is known to have been the one."""
+    ids = []
+
+    def spend() -> None:
+        ids.append(id(asyncio.get_running_loop()))
+        time.spend(1.0)
+
+    function = monitor.watch(spend, name="function")
+
+    @monitor.watch(name="coroutine")
+    async def coroutine() -> None:
+        function()
+
+    monitor.snapshot()
+    begun_ns = time.now_ns
+    asyncio.run(coroutine())
+    PAUSES.tables[LOOP_LAG].add(begun_ns, time.now_ns, SECOND, whom=ids[0])
+    sampler.look()
+    found = {call.call: call.pauses for call in monitor.snapshot().slow_calls}
+    assert {"coroutine": (Pause(LOOP_LAG, 1.0),), "function": ()} == found
+
+
+def test_without_an_exporter_a_call_slower_than_most_is_told_with_its_causes(
+    monitor: Monitor, time: Time, sampler: Sampler
+) -> None:
+    """Slower than 99 of 100, with nothing that traces; it is no business of those that do."""
+    monitor._scope.notes.drop("spans")
+    seconds = [0.01]
+    call = monitor.watch(lambda: time.spend(seconds[0]), name="predict")
+    for _ in range(FEWEST_CALLS):
+        call()
+    monitor.snapshot()
+    seconds[0], begun_ns = 1.0, time.now_ns
+    call()
+    PAUSES.tables[THROTTLING].add(begun_ns, time.now_ns, SECOND)
+    sampler.look()
+    (slow,) = monitor.snapshot().slow_calls
+    assert ((Pause(THROTTLING, 1.0),), False, 1.0) == (slow.pauses, slow.is_traced, slow.seconds)
+    assert {} == internal_errors(monitor.snapshot())

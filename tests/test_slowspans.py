@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
-from holter.slowcall import SlowCall, Stage
+from holter.slowcall import Pause, SlowCall, Stage
 from holter.slowspans import MOST_KNOWN, SpanMaker
 
 AROUND = SpanContext(
@@ -142,3 +142,18 @@ def test_what_is_remembered_is_bounded() -> None:
     program.maker.make(replace(CALL, number=number, stages=()) for number in range(1, MOST_KNOWN + 3))
     assert (AROUND.trace_id, AROUND.span_id) == program.maker.ids(CALL)
     assert MOST_KNOWN == len(program.maker._spans)
+
+
+def test_a_span_says_what_its_call_lost_time_to() -> None:
+    """The largest as its attributes, all as events at its end; a call that lost nothing says nothing."""
+    program = Program()
+    program.maker.make([replace(CALL, pauses=(Pause("gc", 5e-6), Pause("run_queue", 2e-6)))])
+    span = program.spans()["predict"]
+    assert ("gc", 5e-6) == tuple((span.attributes or {})[f"holter.pause.{name}"] for name in ("cause", "seconds"))
+    assert [
+        ("holter.pause", 9_000, {"holter.pause.cause": "gc", "holter.pause.seconds": 5e-6}),
+        ("holter.pause", 9_000, {"holter.pause.cause": "run_queue", "holter.pause.seconds": 2e-6}),
+    ] == [(event.name, event.timestamp, dict(event.attributes or {})) for event in span.events]
+    program = Program()
+    program.maker.make([CALL])
+    assert () == program.spans()["predict"].events

@@ -10,4 +10,4 @@ def test_each_monitor_has_samplers_of_its_own() -> None:
     first, second = standard_samplers(), standard_samplers()
     assert [type(one) for one in first] == [type(one) for one in second]
     assert not {id(one) for one in first} & {id(one) for one in second}
-    assert {"ProcessSampler", "HostSampler"} <= {type(one).__name__ for one in first}
+    assert {"ProcessSampler", "HostSampler", "RuntimeSampler"} <= {type(one).__name__ for one in first}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from holter.history import History
-from holter.model import Alert, ErrorPlace, Snapshot
+from holter.model import Alert, ErrorPlace, Pause, SlowCall, Snapshot
 from holter.verdict import Verdict, clock_time, judge
 from simulation import SECOND_NS, START_NS, Service, World, open_call, run
 
@@ -288,3 +288,26 @@ def test_names_are_made_harmless() -> None:
         snapshot = world.snapshot()
         history.add(snapshot)
     assert judge(history, snapshot).headline.isprintable()
+
+
+def test_it_says_what_slow_calls_of_the_stretch_lost_time_to() -> None:
+    """Behind the stage; what slow calls of other functions or times lost is nobody's news."""
+    start, intervals = 20, 40
+    calls = tuple(
+        SlowCall(number, name, 7, ended - SECOND_NS, ended, pauses=pauses)
+        for number, (name, ended, pauses) in enumerate(
+            [
+                ("predict", START_NS + 5 * SECOND_NS, (Pause("throttling", 1.0),)),
+                ("other", START_NS + 30 * SECOND_NS, (Pause("throttling", 1.0),)),
+                ("predict", START_NS + 30 * SECOND_NS, (Pause("gc", 0.71),)),
+            ]
+        )
+    )
+    history, snapshot = History(), None
+    trouble = from_interval(start, stages={"tokenize": 0.001, "forward": 0.08})
+    for snapshot in run(3, intervals, trouble):
+        history.add(snapshot)
+    assert snapshot is not None
+    told = judge(history, replace(snapshot, slow_calls=calls)).headline
+    assert told.endswith("in stage 'forward'; its slow calls spent 71 % of their time in garbage collection.")
+    assert judge(history, snapshot).headline.endswith("in stage 'forward'.")

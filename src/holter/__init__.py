@@ -46,6 +46,7 @@ if typing.TYPE_CHECKING:
         Exporter,
         Observation,
         OpenCall,
+        Pause,
         Process,
         Reading,
         Sampler,
@@ -61,6 +62,7 @@ if typing.TYPE_CHECKING:
     from holter.samplers.gpu import GPUSampler
     from holter.samplers.host import HostSampler
     from holter.samplers.process import ProcessSampler
+    from holter.samplers.runtime import RuntimeSampler
     from holter.samplers.storage import Storage
     from holter.samplers.tree import ProcessTreeSampler
 
@@ -85,6 +87,7 @@ __all__ = [
     "Observation",
     "OpenCall",
     "OpenTelemetry",
+    "Pause",
     "Process",
     "ProcessSampler",
     "ProcessTreeSampler",
@@ -92,6 +95,7 @@ __all__ = [
     "Reading",
     "RecordingContents",
     "RecordingError",
+    "RuntimeSampler",
     "Sampler",
     "Series",
     "SlowCall",
@@ -140,6 +144,7 @@ _LATER = {
     "SLO": "checks.slo",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
+    "RuntimeSampler": "samplers.runtime",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -151,6 +156,7 @@ _LATER = {
             "Exporter",
             "Observation",
             "OpenCall",
+            "Pause",
             "Process",
             "Reading",
             "Sampler",

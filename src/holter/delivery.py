@@ -83,7 +83,7 @@ class Delivery:
 
     def _keep_slow(self, calls: tuple[SlowCall, ...]) -> None:
         if self._trace is not None and calls and calls[-1].number > self._told:
-            self._slow.extend(call for call in calls if call.number > self._told)
+            self._slow.extend(call for call in calls if call.number > self._told and call.is_traced)
             self._told = calls[-1].number
             self._changed.notify_all()
 

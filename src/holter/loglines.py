@@ -110,6 +110,8 @@ class LogLines:
         if call.stages:
             longest = max(call.stages, key=lambda stage: stage.seconds)
             said += f", of that {words.clean(longest.name)} {words.duration(longest.seconds)}"
+        if call.pauses:
+            said += f"; lost {', '.join(map(str, call.pauses))}"
         event = {
             "kind": "event",
             "dataset": "holter.slow_calls",
@@ -117,9 +119,10 @@ class LogLines:
             "duration": call.end_ns - call.start_ns,
             "outcome": "failure" if call.is_failed else "success",
         }
-        ours = {
-            "slow_call": plain({"outcome": call.outcome, "error_type": call.error_type, "stages": len(call.stages)})
-        }
+        facts: Line = {"outcome": call.outcome, "error_type": call.error_type, "stages": len(call.stages)}
+        if call.pauses:
+            facts["pauses"] = {pause.cause: pause.seconds for pause in call.pauses}
+        ours = {"slow_call": plain(facts)}
         line = self._line("warn" if call.is_failed else "info", said, event, call.attributes, ours)
         if call.trace_id:
             # Once for Elastic's stack, once for those that know OpenTelemetry's names.

@@ -10,7 +10,7 @@ from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kin
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
-from holter.slowcall import SlowCall, Stage
+from holter.slowcall import Pause, SlowCall, Stage
 
 __all__ = [
     "NO_ATTRIBUTES",
@@ -27,6 +27,7 @@ __all__ = [
     "Kind",
     "Observation",
     "OpenCall",
+    "Pause",
     "Process",
     "Reading",
     "Record",
@@ -123,7 +124,7 @@ class Snapshot:
     Both map a series' id to its Reading; ``interval`` holds only series that moved. ``time_ns``
     is Unix time, ``monotonic_ns`` the same moment on the clock that stamps records. ``lost`` is
     the number of records that were overwritten before they were read (their totals are not).
-    ``slow_calls`` are the newest, at most 500, where an exporter has asked for them.
+    ``slow_calls`` are the newest, at most 500, where an exporter or `RuntimeSampler` has asked for them.
 
     >>> import holter
     >>> shout = holter.watch(str.upper, name="shout")
@@ -276,6 +277,8 @@ class Sampler(Protocol):
 
     One with ``whole_host = True`` tells of more than its process: of several processes of a service, only the
     one that leads them calls it.
+
+    One that has a ``close()`` is closed when the monitor stops, and may be called again when it starts.
 
     >>> class Backlog:
     ...     interval_seconds = 1.0

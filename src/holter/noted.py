@@ -16,6 +16,9 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from holter import context
 from holter._ring import LEAF, OUTER, START, Call
 from holter.guard import Guard
+from holter.loops import here
+from holter.pauses import PAUSES, Sufferer
+from holter.record import THREAD_WORD
 from holter.ring import Ring
 
 NEVER: Final = 2**63 - 1
@@ -27,6 +30,9 @@ MOST_OF_ONE: Final = 10
 MOST: Final = 100
 MOST_SEEN: Final = 1_000
 """How many calls of one function that are slow or fail are looked at an interval; C has this number too."""
+
+SHORTEST_EXPLAINED_NS: Final = 1_000_000
+"""What takes less is slow for nobody but traces: where only the causes of slow calls are wanted, it is not noted."""
 
 _DEEPEST: Final = 8
 _FARTHEST: Final = 64
@@ -56,6 +62,8 @@ class Noted(NamedTuple):
     end_ns: int
     context: Any
     around: tuple[tuple[int, int], ...]
+    where: Sufferer = Sufferer()
+    is_traced: bool = True
 
 
 class Gate:
@@ -67,40 +75,56 @@ class Gate:
     from ``limit``, alone in its list, in a tenth of the time.
     """
 
-    __slots__ = ("_notes", "kept", "limit", "root", "words")
+    __slots__ = ("_notes", "explained", "kept", "limit", "root", "words")
 
     def __init__(self, notes: Notes, root: int) -> None:
         self.words = memoryview(bytearray(16)).cast("q")
         self.limit = [NEVER]
         self.bound(notes.limit_ns)
-        self.root, self.kept, self._notes = root, 0, notes
+        self.root, self.kept, self.explained, self._notes = root, 0, 0, notes
 
     def bound(self, limit_ns: int) -> None:
         """Call slow what takes longer than *limit_ns* from now on."""
         self.words[LIMIT] = self.limit[0] = limit_ns
 
     def note(self, ring: Ring, call: Call, series: int, end_ns: int) -> None:
-        """Note *call*, counted in *series*, unless there were many, or it is in no trace that anybody keeps."""
+        """Note *call*, counted in *series*, unless there were many, or nobody keeps its trace or asks for causes."""
         words, notes = self.words, self._notes
         seen = words[SEEN]
         words[SEEN] = seen + 1
         if seen >= MOST_SEEN:
             return
         span = _current_span()
-        if span is None and not notes.traces_all:
-            return
-        if span is not None and not span.trace_flags.sampled:
-            return
-        if self.kept >= MOST_OF_ONE or len(notes.table) >= MOST:
+        is_traced = notes.is_traced and (notes.traces_all if span is None else span.trace_flags.sampled)
+        if not is_traced:
+            if end_ns - call[START] <= words[LIMIT] or not notes.explains or not self._explains_one_more():
+                return
+            span = None
+        elif self.kept >= MOST_OF_ONE or notes.kept >= MOST:
             notes.left_out += 1
             return
-        self.kept += 1
-        notes.table.append(Noted(self.root, series, call[START], end_ns, span, notes.around(ring, call)))
+        else:
+            self.kept += 1
+            notes.kept += 1
+        where = Sufferer(ring.words[THREAD_WORD], *here()) if notes.explains else Sufferer()
+        around = notes.around(ring, call)
+        notes.table.append(Noted(self.root, series, call[START], end_ns, span, around, where, is_traced))
+
+    def _explains_one_more(self) -> bool:
+        notes = self._notes
+        if self.explained >= MOST_OF_ONE or notes.explained >= MOST:
+            if not notes.is_traced:
+                # So that calls pay for nothing until the next interval.
+                self.bound(NEVER)
+            return False
+        self.explained += 1
+        notes.explained += 1
+        return True
 
     def turn(self) -> None:
         """Begin another interval."""
         seen = self.words[SEEN]
-        self.words[SEEN] = self.kept = 0
+        self.words[SEEN] = self.kept = self.explained = 0
         self._notes.left_out += max(0, seen - MOST_SEEN)
 
 
@@ -119,6 +143,10 @@ class Notes:
         """The number of the newest that was told."""
         self.standing = False
         """Whether somebody wants them who is no exporter, for as long as the process lives."""
+        self.explains = False
+        """Whether the causes of slow calls are looked for."""
+        self.awaiting: set[int] = set()
+        """The calls, by their roots, that wait in an event loop; others in its thread keep it waiting."""
         self._wishes: dict[int, Wish] = {}
         self.reset()
 
@@ -126,7 +154,8 @@ class Notes:
         """Forget all, as a forked child does."""
         self.table.clear()
         self._wishes.clear()
-        self.left_out = 0
+        self.left_out = self.kept = self.explained = 0
+        self.explains = False
         self._learn()
 
     def gate(self, root: int) -> Gate:
@@ -157,11 +186,20 @@ class Notes:
     def _learn(self) -> None:
         told = [wish.slower_than_seconds for wish in self.wishes]
         fixed = [int(seconds * 1e9) for seconds in told if seconds is not None]
-        self.is_wanted = bool(told) or self.standing
-        self.wants_quantile = self.standing or len(fixed) < len(told)
+        self.is_traced = bool(told) or self.standing
+        self.is_wanted = self.is_traced or self.explains
+        self._traces_quantile = self.standing or len(fixed) < len(told)
+        self.wants_quantile = self._traces_quantile or self.explains
         self.limit_ns = min(fixed, default=NEVER)
         self.look()
         self.set_limits({})
+
+    def ask_for_causes(self) -> None:
+        """Note slow calls for their causes too, while there is a sampler that finds some."""
+        explains = PAUSES.seen_ns is not None
+        if explains != self.explains:
+            self.explains = explains
+            self._learn()
 
     def look(self) -> None:
         """Ask whether anybody wants calls outside of any trace: a program may set up its tracing at any time."""
@@ -172,8 +210,10 @@ class Notes:
 
     def set_limits(self, limits_ns: dict[int, int]) -> None:
         """Let slow be what takes longer than its root's limit, or than what an exporter says."""
+        # Where nothing traces, nothing is slow for traces: there would be none to be in.
+        least = 0 if self._traces_quantile and "opentelemetry.trace" in sys.modules else SHORTEST_EXPLAINED_NS
         for root, gate in list(self.gates.copy().items()):
-            gate.bound(min(self.limit_ns, limits_ns.get(root, NEVER)))
+            gate.bound(min(self.limit_ns, max(least, limits_ns.get(root, NEVER))))
 
     def number(self) -> int:
         """Return the number of one more that is told."""
@@ -182,6 +222,7 @@ class Notes:
 
     def turn(self) -> None:
         """Begin another interval."""
+        self.kept = self.explained = 0
         for gate in list(self.gates.values()):
             gate.turn()
 

@@ -85,6 +85,8 @@ class Recorder:
         self.after_fork: list[Callable[[], None]] = []
         self.first_record: list[Callable[[], None]] = []
         """Called once each, by the thread that takes the next ring."""
+        self.attached: list[Callable[[], None]] = []
+        """Called by each thread that takes a ring; what is here must not raise."""
         self.lookup = self._ring_of_thread
         """Returns the ring of the calling thread; one object for good, by which the C code knows a recorder."""
         # Where holter is switched off, one ring for all threads: nobody reads what they write.
@@ -170,7 +172,7 @@ class Recorder:
         if not self._free:
             self._make_ahead(SMALL_CAPACITY)
         waiting, self.first_record = self.first_record, []
-        for begin in waiting:
+        for begin in (*waiting, *self.attached):
             begin()
         return ring
 

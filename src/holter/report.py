@@ -10,7 +10,8 @@ from typing import Any, Final
 from holter import words
 from holter.figures import plain, timestamp
 from holter.history import History
-from holter.model import Alert, Process, Snapshot
+from holter.losses import losses, said
+from holter.model import Alert, Process, SlowCall, Snapshot
 from holter.sheets import calls_table, machine, named, tables
 from holter.tables import HEIGHT, WIDTH, Block, Line, Notes, fitted, wrapped
 from holter.totals import digest
@@ -19,6 +20,7 @@ from holter.verdict import Verdict, clock_time, judge
 _MOST_VERDICT_LINES: Final = 5
 _MOST_DETAIL_LINES: Final = 4
 _MOST_ALERTS: Final = 4
+_MOST_LOST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def summarise(
     latest = list({alert.id: alert for alert in alerts}.values())
     verdict = judge(history or History(1), snapshot, latest, snapshot.error_places)
     figures = digest(snapshot)
+    lost = _losses(snapshot)
     data = {
         "verdict": verdict,
         "service": snapshot.process.service,
@@ -90,10 +93,14 @@ def summarise(
         "records": None if records is None else {"read": records[0], "written": records[1]},
         **{each.name: getattr(figures, each.name) for each in fields(figures)},
         "alerts": latest,
+        "losses": lost,
     }
     blocks: list[Block] = [
         *tables(figures),
         _alerts(latest),
+        Notes(tuple((f"slow {named(call)}", f"spent {said(shares)}") for call, shares in lost.items())).first(
+            _MOST_LOST
+        ),
         machine(figures),
     ]
     return Summary(
@@ -125,6 +132,14 @@ def _alerts(alerts: Sequence[Alert]) -> Notes:
         next_step = f" {words.clean(alert.next_step, 160)}" if alert.next_step else ""
         rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step))
     return Notes(tuple(rows)).first(_MOST_ALERTS)
+
+
+def _losses(snapshot: Snapshot) -> dict[str, dict[str, float]]:
+    """Return of the newest slow calls which share of their time they lost to what, by call."""
+    of_one: dict[str, list[SlowCall]] = {}
+    for call in snapshot.slow_calls:
+        of_one.setdefault(call.call, []).append(call)
+    return {name: shares for name, calls in of_one.items() if (shares := losses(calls))}
 
 
 def _heading(snapshot: Snapshot, seconds: float, records: tuple[int, int] | None) -> str:

@@ -116,7 +116,8 @@ class Samplings:
     A sampler that takes more CPU time than its budget, a share of a core (its ``budget``, or 0.5 %), is called
     less often, and that is told. One that raises is counted and called again at its next turn. One that has not
     come back for 5 s is counted, and left alone with its thread; another one goes on with the others, and with it
-    when it has come back. One that tells of the whole host is called while this process *leads* its group.
+    when it has come back. One that tells of the whole host is called while this process *leads* its group. One that
+    has a ``close()`` is closed when all of it ends.
     """
 
     def __init__(
@@ -174,6 +175,15 @@ class Samplings:
             if not is_over and number == self._thread and not self._stopping.is_set():
                 self._inside = None
                 self.start()
+        if self._stopping.is_set() and number == self._thread:
+            self._close()
+
+    def _close(self) -> None:
+        """Let the samplers close what they have open, those that can."""
+        for turns in self._turns:
+            close = getattr(turns.sampler, "close", None)
+            if close is not None and not turns.is_away:
+                self._scope.guard.run(f"sampler {turns.name} close", None, close)
 
     def _next(self) -> _Turns | None:
         """Return the sampler that is due next; one that this process has begun to speak for is due at once."""

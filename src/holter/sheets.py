@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +14,9 @@ from holter.tables import HEIGHT, NO_BREAK, Notes, Table
 from holter.verdict import short_place
 
 _CALLS_KEPT: Final = 4
+_MUCH_COLLECTION: Final = 0.05
+_LATE_SECONDS: Final = 0.1
+_BLOCKED_SECONDS: Final = 1.0
 _MOST_LOGGED: Final = 6
 _NAME: Final = 60
 
@@ -185,9 +188,22 @@ def machine(figures: Digest) -> Notes:
         (f"logged in {named(run.name)}" if len(figures.training) > 1 else "logged", _metric_values(run.metrics))
         for run in figures.training
     ]
-    rows = (*logged, ("process", process), ("host", host), ("holter", _itself(figures.itself)))
+    python = _listed(_python(known, figures.seconds))
+    rows = (*logged, ("process", process), ("python", python), ("host", host), ("holter", _itself(figures.itself)))
     shown = tuple(row for row in rows if row[1])
     return Notes(shown, kept=HEIGHT)
+
+
+def _python(known: Mapping[str, float], seconds: float) -> Iterator[str]:
+    """Yield what of Python's own is worth a word: nothing of a program that it does not hinder."""
+    collected, blocked = known.get("python_gc_seconds", 0.0), known.get("python_loop_blocked_seconds", 0.0)
+    if seconds and collected >= _MUCH_COLLECTION * seconds:
+        longest = known.get("python_gc_longest_seconds", 0.0)
+        yield f"garbage collection {_percent(collected / seconds)} of the time, {_short(longest)} at most"
+    if known.get("python_loop_lag_p99_seconds", 0.0) >= _LATE_SECONDS:
+        yield f"event loop late, p99 {_short(known['python_loop_lag_p99_seconds'])}"
+    if blocked >= _BLOCKED_SECONDS:
+        yield f"event loop blocked for {_short(blocked)} now"
 
 
 def _metric_values(metrics: Mapping[str, float]) -> str:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_OUTCOME, ERROR_TYPE
 from holter.record import Outcome
+from holter.words import duration
+
+GC: Final = "gc"
+THROTTLING: Final = "throttling"
+RUN_QUEUE: Final = "run_queue"
+GIL_WAIT: Final = "gil_wait"
+LOOP_LAG: Final = "loop_lag"
+
+_SAID: Final = {
+    GC: "in garbage collection",
+    THROTTLING: "throttled by the CPU quota",
+    RUN_QUEUE: "waiting for a CPU",
+    GIL_WAIT: "waiting for the GIL",
+    LOOP_LAG: "behind other code that blocked the event loop",
+}
 
 _OK = Outcome.OK.label
 _FAILED = (Outcome.ERROR.label, Outcome.TIMEOUT.label)
@@ -40,6 +55,31 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """
+    The time that a slow call lost to one cause outside of it.
+
+    ``cause`` is "gc" (the garbage collector ran), "throttling" (the CPU quota of the control group was used up),
+    "run_queue" (its thread was ready and had no CPU), "gil_wait" (its thread waited for Python's lock) or "loop_lag"
+    (other code blocked its event loop).
+
+    >>> print(Pause("gc", 0.25))
+    250 ms in garbage collection
+    """
+
+    cause: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{duration(self.seconds)} {self.words}"
+
+    @property
+    def words(self) -> str:
+        """How people say it, after "it was" or "it spent ..."."""
+        return _SAID.get(self.cause, self.cause)
+
+
+@dataclass(frozen=True, slots=True)
 class SlowCall:
     """
     One call that was slower than most, or failed; times are Unix time.
@@ -49,6 +89,8 @@ class SlowCall:
     series that counts it, ``attributes`` are that series'. ``trace_id`` and ``span_id`` are those
     of the span of OpenTelemetry that the call was part of, 0 where there was none, and ``context``
     is that span's context. At most 50 ``stages`` are kept, the longest, in the order in which they began.
+    ``pauses`` are what a fifth of its time or more was lost to, most first, where `RuntimeSampler` runs. ``is_traced``
+    is whether traces tell of it: not where its own is not kept, or where it is in none and nobody wants such calls.
 
     >>> call = SlowCall(1, "predict", 7, start_ns=1_000_000_000, end_ns=3_000_000_000)
     >>> call.seconds, call.is_failed
@@ -67,6 +109,8 @@ class SlowCall:
     trace_id: int = 0
     span_id: int = 0
     context: Any = field(default=None, repr=False, compare=False)
+    pauses: tuple[Pause, ...] = ()
+    is_traced: bool = True
 
     @property
     def seconds(self) -> float:

@@ -13,9 +13,10 @@ from holter import names
 from holter.distribution import Histogram
 from holter.model import OpenCall, Reading, Series
 from holter.noted import NEVER, Noted
+from holter.pauses import PAUSES
 from holter.record import OUTCOME_MASK, OUTCOME_SHIFT, Outcome
 from holter.scope import Scope
-from holter.slowcall import SlowCall, Stage
+from holter.slowcall import Pause, SlowCall, Stage
 
 MOST_RECENT: Final = 500
 MOST_STAGES: Final = 50
@@ -30,6 +31,7 @@ _ID_MASK: Final = 2**32 - 1
 _QUANTILE: Final = 0.99
 _GENERATION_NS: Final = 60_000_000_000
 _LONGEST_WAIT_NS: Final = 5_000_000_000
+_LONGEST_EXPLANATION_NS: Final = 500_000_000
 _NONE: Final[tuple[SlowCall, ...]] = ()
 
 
@@ -50,6 +52,8 @@ class SlowFold:
         """Forget all, as a forked child does."""
         self._notes.reset()
         self._waiting: list[Noted] = []
+        self._pauses: dict[tuple[int, int], tuple[Pause, ...]] = {}
+        """Of those that wait, what they have lost where."""
         self._recent: deque[SlowCall] = deque(maxlen=MOST_RECENT)
         self._shown = _NONE
         # Records of spans: of calls that were noted, of others in this interval, and of others that still run.
@@ -67,6 +71,8 @@ class SlowFold:
         """Take what was noted: before records are drained, so that those of its spans are among them."""
         if self._notes.table:
             self._waiting += self._notes.take()
+        if self._notes.explains and self._waiting:
+            self._scope.guard.run("pauses", None, self._explain)
 
     def add(self, parts: Iterable[np.ndarray]) -> None:
         """Keep those of the drained records, in *parts*, that are of spans in calls."""
@@ -94,6 +100,7 @@ class SlowFold:
         now: bool = False,
     ) -> tuple[SlowCall, ...]:
         """Return the newest slow calls, the oldest first; with *now* those too that are inside of running ones."""
+        self._notes.ask_for_causes()
         if not (self._notes.is_wanted or self._waiting):
             self._usual, self._limits, self._fresh, self._kept, self._claimed = {}, {}, [], [], []
             return self._shown
@@ -106,17 +113,45 @@ class SlowFold:
         waiting: list[Noted] = []
         for one in self._waiting:
             is_free = running.isdisjoint(one.around) and late.isdisjoint(one.around)
+            is_free = is_free and self._is_explained(one, monotonic_ns)
             is_due = now or is_free or monotonic_ns - one.end_ns > _LONGEST_WAIT_NS
             (due if is_due else waiting).append(one)
+        if self._notes.explains:
+            self._scope.guard.run("pauses", None, lambda: self._explain(now=now))
         self._waiting = waiting
         if due:
             # Those around come first: they began earlier.
             due.sort(key=lambda one: one.start_ns)
             self._recent.extend(self._calls(due, wall_ns - monotonic_ns, series))
             self._shown = tuple(self._recent)
+            for one in due:
+                self._pauses.pop((one.start_ns, one.root), None)
         self._forget_records(running)
         self._set_limits(monotonic_ns, series, interval)
         return self._shown
+
+    # -- what has slowed it
+
+    def _explain(self, *, now: bool = False) -> None:
+        """Find what each of those that wait has lost, once all is known of its time; *now*, with what is."""
+        seen_ns, losses = PAUSES.seen_ns, None
+        for one in self._waiting:
+            key = one.start_ns, one.root
+            if key in self._pauses or not (now or seen_ns is None or one.end_ns <= seen_ns):
+                continue
+            losses = losses or PAUSES.look()
+            # A function that waits for nobody is not behind its loop: it is what the others wait for.
+            where = one.where if one.root in self._notes.awaiting else one.where._replace(loop=0)
+            self._pauses[key] = found = losses.explain(one.start_ns, one.end_ns, where)
+            name = self._scope.table[one.root].attributes.get(names.CALL_NAME, "")
+            for pause in found:
+                marks = {names.CALL_NAME: name, names.PAUSE_CAUSE: pause.cause}
+                series = self._scope.timer(names.CALL_PAUSE, marks)
+                self._scope.ring().write(series, self._scope.now(), pause.seconds * 1e9, 0, Outcome.OK)
+
+    def _is_explained(self, one: Noted, monotonic_ns: int) -> bool:
+        known = not self._notes.explains or (one.start_ns, one.root) in self._pauses
+        return known or monotonic_ns - one.end_ns > _LONGEST_EXPLANATION_NS
 
     def left_out(self) -> int:
         """Begin another interval; return for how many there was no room, since recording began."""
@@ -146,7 +181,7 @@ class SlowFold:
                 learnt.add(root)
         self._limits |= {root: self._usual[root].limit_ns(monotonic_ns) for root in learnt}
         # Where nothing traces, nothing is slow: there would be no trace to be in.
-        if "opentelemetry.trace" in sys.modules:
+        if self._notes.explains or "opentelemetry.trace" in sys.modules:
             self._notes.set_limits(self._limits)
 
     # -- stages
@@ -194,6 +229,8 @@ class SlowFold:
                 trace_id=trace_id,
                 span_id=span_id,
                 context=one.context,
+                pauses=self._pauses.get(key, ()),
+                is_traced=one.is_traced,
             )
             yield call
 

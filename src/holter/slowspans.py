@@ -26,8 +26,8 @@ class SpanMaker:
     Makes the spans of slow calls through the program's tracer provider, *provider* or the global one.
 
     A call's span is a child of the one that the call was part of, or of that of the slow call around
-    it; its stages are its children. What the provider's sampler does not want is not made. No text of an
-    error is in them. Not thread-safe.
+    it; its stages are its children, and what it lost time to are its events. What the provider's sampler does not want
+    is not made. No text of an error is in them. Not thread-safe.
     """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
@@ -69,6 +69,8 @@ def _span(tracer: Tracer, call: SlowCall, outer: Span | None) -> Span:
     # Not the context of this thread, which is nobody's.
     around = Context() if parent is None else trace.set_span_in_context(parent, Context())
     marks = {names.CALL_NAME: call.call, names.CALL_OUTCOME: call.outcome, **call.attributes}
+    if call.pauses:
+        marks |= {names.PAUSE_CAUSE: call.pauses[0].cause, names.PAUSE_SECONDS: call.pauses[0].seconds}
     if call.stages_left_out:
         marks[names.STAGES_LEFT_OUT] = call.stages_left_out
     span = _started(tracer, call.call, around, marks, call)
@@ -77,6 +79,9 @@ def _span(tracer: Tracer, call: SlowCall, outer: Span | None) -> Span:
         if stage.error_type:
             marks[names.ERROR_TYPE] = stage.error_type
         _started(tracer, stage.name, trace.set_span_in_context(span, Context()), marks, stage).end(stage.end_ns)
+    for pause in call.pauses:
+        told: dict[str, Any] = {names.PAUSE_CAUSE: pause.cause, names.PAUSE_SECONDS: pause.seconds}
+        span.add_event("holter.pause", told, timestamp=call.end_ns)
     span.end(call.end_ns)
     return span
 

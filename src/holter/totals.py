@@ -287,6 +287,10 @@ def _machine(totals: _Totals) -> dict[str, float]:
         "process_memory_peak_bytes": totals.grouped("process.memory.usage").get((), _NOTHING).maximum,
         "process_threads": _last(totals.grouped("process.thread.count").get(())),
         "process_open_files": _last(totals.grouped("process.unix.file_descriptor.count").get(())),
+        "python_gc_seconds": totals.grouped(names.GC_TIME).get((), _NOTHING).sum or None,
+        "python_gc_longest_seconds": _longest(totals, names.GC_PAUSE),
+        "python_loop_lag_p99_seconds": _spread(totals.grouped(names.LOOP_LAG).get((), _NOTHING)).p99,
+        "python_loop_blocked_seconds": _last(totals.grouped(names.LOOP_BLOCKED).get(())),
         "host_cpu": _mean(totals, "system.cpu.utilization", without=("idle", "iowait")),
         "host_memory": _last(totals.grouped("system.memory.utilization").get(())),
         "host_memory_bytes": _last(totals.grouped("system.memory.limit").get(())),
@@ -300,6 +304,11 @@ def _machine(totals: _Totals) -> dict[str, float]:
         for (direction,), reading in totals.grouped(metric, key).items():
             figures[f"{label}_{direction}_bytes"] = reading.sum
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def _longest(totals: _Totals, name: str) -> float | None:
+    longest = (reading.maximum for _, reading in totals.by_name.get(name, ()))
+    return max((one for one in longest if one is not None), default=None)
 
 
 def _mean(totals: _Totals, name: str, without: Iterable[str] = ()) -> float | None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from holter import words
 from holter.changes import ENOUGH, SHORTEST_STRETCH, Stretch, silence, stretch_of_counts, stretch_of_levels
 from holter.history import History
+from holter.losses import with_losses
 from holter.model import Alert, ErrorPlace, Snapshot
 from holter.timeline import Axis, Timeline, inner_stage, timelines
 
@@ -124,7 +125,9 @@ def _changes(
         finding = found[0] if found else _Finding(timeline.name, (_SLOW, excess))
         together = bool(failures) and abs(slowness.start - (failures.start if failures else 0)) <= SHORTEST_STRETCH
         finding.clauses += _slowness_clauses(axis, timeline, slowness, together=together)
-        finding.cause = _cause(timeline, slowness)
+        ends = (*axis.start_ns.tolist(), snapshot.time_ns)
+        since_ns, until_ns = ends[slowness.start], ends[slowness.end]
+        finding.cause = with_losses(_cause(timeline, slowness), snapshot.slow_calls, timeline.name, since_ns, until_ns)
         found = [finding]
     # A training run ends; that is no news.
     if timeline.noun == "calls":
@@ -360,11 +363,8 @@ def _known(values: Values) -> bool:
 
 def _typical(values: Values, stretch: Stretch) -> tuple[float, float]:
     """Return the median of the values before the stretch and in it, 0 where there is none."""
-    before, during = (values[part] for part in _parts(stretch))
-    return (
-        float(np.nanmedian(before)) if _known(before) else 0.0,
-        float(np.nanmedian(during)) if _known(during) else 0.0,
-    )
+    before, during = (float(np.nanmedian(values[one])) if _known(values[one]) else 0.0 for one in _parts(stretch))
+    return before, during
 
 
 def _comparable(calls: Values, stretch: Stretch) -> bool:

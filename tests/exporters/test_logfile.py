@@ -18,7 +18,7 @@ from contracts.exporter import ExporterContract
 from contracts.snapshots import PROCESS, Story, alert, busy_story
 from holter.errors import ConfigurationError
 from holter.exporters.logfile import LogFile
-from holter.model import Exporter, SlowCall
+from holter.model import Exporter, Pause, SlowCall
 
 
 class TestLogFile(ExporterContract):
@@ -226,3 +226,12 @@ def test_slow_calls_in_a_trace_are_lines_once(tmp_path: Path) -> None:
         log.export(replace(busy_story().snapshot(), slow_calls=slow), [])
     found = [line for line in lines(log.path) if line["event"]["dataset"] == "holter.slow_calls"]
     assert [*range(21, 60, 2), 61] == [line["event"]["duration"] for line in found]
+
+
+def test_a_slow_call_that_lost_time_is_a_line_in_no_trace_too(tmp_path: Path) -> None:
+    """It says to what."""
+    log = LogFile(tmp_path / "holter.jsonl")
+    calls = (SlowCall(1, "predict", 7, 0, 9), SlowCall(2, "predict", 7, 0, 10**9, pauses=(Pause("gc", 0.4),)))
+    log.export(replace(busy_story().snapshot(), slow_calls=calls), [])
+    (found,) = [line for line in lines(log.path) if line["event"]["dataset"] == "holter.slow_calls"]
+    assert "predict took 1 s; lost 400 ms in garbage collection" == found["message"]

@@ -70,7 +70,7 @@ typedef struct {
 } Standing;
 
 extern PyTypeObject Ring_Type, Call_Type, Standing_Type, TimedCall_Type, CoroutineProbe_Type, Spans_Type, Span_Type, Counter_Type,
-    Gauge_Type, Histogram_Type, StreamProbe_Type, StreamStep_Type;
+    Gauge_Type, Histogram_Type, StreamProbe_Type, StreamStep_Type, CollectionTimer_Type;
 
 /* Gives spans their methods; before their type is used. */
 int spans_prepare(void);

@@ -117,7 +117,7 @@ prepare(PyObject *module)
     }
     PyTypeObject *types[] = {&Ring_Type,  &Call_Type,    &Standing_Type, &TimedCall_Type, &CoroutineProbe_Type, &Spans_Type,
                              &Span_Type,  &Counter_Type, &Gauge_Type,    &Histogram_Type, &StreamProbe_Type,
-                             &StreamStep_Type};
+                             &StreamStep_Type, &CollectionTimer_Type};
     for (size_t index = 0; index < sizeof types / sizeof *types; index++) {
         if (PyModule_AddType(module, types[index]) < 0) {
             return -1;

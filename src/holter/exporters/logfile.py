@@ -34,7 +34,8 @@ class LogFile:
     Attributes are ``labels``, with ``_`` for their dots. The first line of each file holds the
     environment in full, the others its short hash.
 
-    Where another exporter asks for slow and failed calls, the newest 20 in a trace are lines too, with its id.
+    Slow calls that say what they lost time to are lines too, and where another exporter asks for slow and failed
+    calls, those in a trace, with its id; the newest 20.
 
     Several processes may name the same file. Each file holds at most *max_bytes*, and beside it
     stand at most *backups* older ones, ``path.1`` being the newest; a call takes some 800 bytes an
@@ -111,8 +112,9 @@ class LogFile:
             self._told = snapshot.slow_calls[-1].number
 
     def _slow_calls(self, snapshot: Snapshot) -> list[SlowCall]:
-        """Return those in a trace that no line tells of yet, the newest 20."""
-        return [call for call in snapshot.slow_calls if call.trace_id and call.number > self._told][-_MOST_SLOW_CALLS:]
+        """Return those in a trace, or that lost time to what is told, of which no line tells yet; the newest 20."""
+        news = (call for call in snapshot.slow_calls if call.number > self._told)
+        return [call for call in news if call.trace_id or call.pauses][-_MOST_SLOW_CALLS:]
 
     def _write(self, file: BoundedFile, lines: LogLines, news: Iterable[Line]) -> int:
         ending = f",{encode(lines.owner)[1:]}\n"

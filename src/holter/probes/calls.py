@@ -174,6 +174,7 @@ def _inline(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:  
 def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> Callable[..., Awaitable[T]]:
     """Return the coroutine function *function* with each call recorded, from its first step to its end."""
     probe.scope.coroutines.add(probe.root)
+    probe.scope.notes.awaiting.add(probe.root)
     # Other functions may be marked as coroutine functions, and do their work before they return what is awaited.
     is_real = isinstance(function, FunctionType) and bool(function.__code__.co_flags & CO_COROUTINE)
     if NATIVE is not None and probe.native and is_real:

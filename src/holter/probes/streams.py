@@ -309,6 +309,7 @@ def _in_python(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
 
 def watch_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], probe: CallProbe) -> Callable[..., Any]:
     """Return the async generator function *function* with each item and the whole stream recorded."""
+    probe.scope.notes.awaiting.add(probe.root)
     stream = StreamProbe(probe)
 
     @functools.wraps(function, updated=())
