@@ -31,7 +31,7 @@ def busy(name: str = "predict") -> World:
     world.values(world.one(names.STREAM_FIRST_ITEM, **stream), [0.2])
     world.values(world.one("gen_ai.server.request.duration", **stream), [0.2])
     world.values(world.one(f"app.{name}", "gauge", "{item}", key=name), [3.0])
-    world.values(world.one("hw.gpu.utilization", "gauge", "1", hw__id=name, hw__name=name), [0.93])
+    world.values(world.one("hw.gpu.utilization", "gauge", "1", hw__id=name, hw__name=f"GPU {name}"), [0.93])
     world.values(world.one("container.memory.usage", "updowncounter", "By", key=name), [3.0])
     world.values(world.one("holter.gc.pause"), [0.2])
     world.values(world.one("process.cpu.utilization", "gauge", "1", cpu__mode="user"), [0.5])
@@ -52,7 +52,12 @@ def shown(world: World, view: View | None = None, width: int = 100) -> str:
 def test_everything_that_there_is_has_its_place() -> None:
     """Whom it is about, the machine, then calls, training, streams, models, metrics, stages, errors, pauses."""
     found = shown(busy())
-    heads = ("sentiment v7  process 4121 on gpu-3  running", "process   CPU 50 %", "host      memory 50 %", "GPU 0")
+    heads = (
+        "sentiment v7  process 4121 on gpu-3  running",
+        "process   CPU 50 %",
+        "host      memory 50 %",
+        "GPU predict busy 93 %",
+    )
     tables = ("calls", "training", "  predict logged", "streams", "models", "metrics", "stages", "errors", "pauses")
     places = [found.index(f"\n{start}" if place else start) for place, start in enumerate((*heads, *tables))]
     assert sorted(places) == places

@@ -64,10 +64,12 @@ def test_each_gpu_has_a_row() -> None:
     """With the figures that it has told."""
     world = World()
     for number in range(3):
-        world.values(world.one("hw.gpu.utilization", "gauge", "1", hw__id=f"GPU-{number}", hw__name="H200"), [0.5])
-        world.values(world.one("hw.power", "gauge", "W", hw__id=f"GPU-{number}", hw__type="gpu"), [400.0 + number])
+        named = {"hw__id": f"UUID-{number}", "hw__name": f"GPU {number}"}
+        world.values(world.one("hw.gpu.utilization", "gauge", "1", **named), [0.5])
+        world.values(world.one("hw.power", "gauge", "W", hw__type="gpu", **named), [400.0 + number])
+        world.values(world.one("holter.gpu.info", "gauge", "1", hw__model="H200", **named), [1.0])
     rows = texts(gpus(vitals(sight(world))))
-    assert ["GPU-0", "H200", "50 %", "", "", "400 W", ""] == rows[0]
+    assert ["GPU 0", "H200", "50 %", "", "", "400 W", "", ""] == rows[0]
     assert 3 == len(rows)
 
 

@@ -116,7 +116,8 @@ def test_many_gpus_are_told_in_one_line() -> None:
     """How busy they are from the least to the most, and what they use together; two have a line each."""
     world = World()
     for number, busy in enumerate((0.25, 0.5, 0.75)):
-        named = {"hw__id": f"GPU-{number}", "hw__name": "H200"}
+        named = {"hw__id": f"UUID-{number}", "hw__name": f"GPU {number}", "hw__type": "gpu"}
+        world.values(world.one("holter.gpu.info", "gauge", "1", hw__model="H200", **named), [1.0])
         for name, kind, value in (
             ("hw.gpu.utilization", "gauge", busy),
             ("hw.gpu.memory.usage", "updowncounter", 2.0**30),
@@ -128,8 +129,9 @@ def test_many_gpus_are_told_in_one_line() -> None:
     figures = vitals(sight(world))
     told_in_one = "GPUs      3, busy 25 % to 75 %, 50 % in the mean, memory 3 GiB of 6 GiB, 1,200 W, 60 °C"
     assert [told_in_one] == [plain(line) for line in head(figures, View(), 100)[1:]]
-    two = replace(figures, gpus=figures.gpus[:2])
+    first, second, _ = figures.gpus
+    two = replace(figures, gpus=(first, replace(second, power_limit=700.0, throttled=("power", "thermal"))))
     assert [
         "GPU 0     H200, busy 25 %, memory 1 GiB of 2 GiB, 400 W, 60 °C",
-        "GPU 1     H200, busy 50 %, memory 1 GiB of 2 GiB, 400 W, 60 °C",
-    ] == [plain(line) for line in head(two, View(), 100)[1:]]
+        "GPU 1     H200, busy 50 %, memory 1 GiB of 2 GiB, 400 of 700 W, 60 °C, held down by power and thermal",
+    ] == [plain(line) for line in head(two, View(), 120)[1:]]

@@ -163,17 +163,26 @@ def test_each_gpu_is_one_row() -> None:
     """By its id, with what its sampler has told of it; a metric that it lacks is None, another device is none."""
     world = World()
     for number, used in ((0, 0.93), (1, 0.07)):
-        named = {"hw__id": f"GPU-{number}", "hw__name": "H200"}
+        named = {"hw__id": f"UUID-{9 - number}", "hw__name": f"GPU {number}", "hw__type": "gpu"}
         world.values(world.one("hw.gpu.utilization", "gauge", "1", hw__gpu__task="decoder", **named), [0.5])
         world.values(world.one("hw.gpu.utilization", "gauge", "1", hw__gpu__task="general", **named), [used])
         world.values(world.one("hw.gpu.memory.usage", "updowncounter", "By", **named), [2.0**30])
-    world.values(world.one("hw.power", "gauge", "W", hw__id="GPU-0", hw__type="gpu"), [412.0])
-    world.values(world.one("hw.temperature", "gauge", "Cel", hw__id="GPU-0"), [61.0])
+    named = {"hw__id": "UUID-9", "hw__type": "gpu"}
+    world.values(world.one("hw.power", "gauge", "W", **named), [412.0])
+    world.values(world.one("holter.gpu.power_limit", "gauge", "W", **named), [700.0])
+    world.values(world.one("hw.temperature", "gauge", "Cel", hw__sensor_location="memory", **named), [88.0])
+    world.values(world.one("hw.temperature", "gauge", "Cel", hw__sensor_location="gpu", **named), [61.0])
+    world.values(world.one("holter.gpu.info", "gauge", "1", hw__model="H200", **named), [1.0])
+    for reason, value in (("power", 1.0), ("thermal", 0.0)):
+        world.values(
+            world.one("holter.gpu.throttle", "gauge", "1", holter__gpu__throttle_reason=reason, **named), [value]
+        )
     world.values(world.one("hw.power", "gauge", "W", hw__id="psu", hw__type="power_supply"), [9.0])
     found = vitals(sight(world)).gpus
-    assert [("GPU-0", "H200", 0.93, 412.0, 61.0), ("GPU-1", "H200", 0.07, None, None)] == [
-        (gpu.id, gpu.name, gpu.utilization, gpu.power, gpu.temperature) for gpu in found
+    assert [("UUID-9", "GPU 0", "H200", 0.93, 412.0, 700.0, 61.0), ("UUID-8", "GPU 1", "", 0.07, None, None, None)] == [
+        (gpu.id, gpu.name, gpu.model, gpu.utilization, gpu.power, gpu.power_limit, gpu.temperature) for gpu in found
     ]
+    assert [("power",), ()] == [gpu.throttled for gpu in found]
     assert (2.0**30, None) == (found[0].memory_bytes, found[0].memory_limit_bytes)
 
 

@@ -61,23 +61,25 @@ def gpus(figures: Vitals) -> Sheet:
     """Return a row a GPU."""
     columns = [
         Column("GPUs", kind="name"),
-        Column("name", 1, kind="name"),
+        Column("model", 1, kind="name"),
         Column("busy", least=NARROW),
         Column("memory", least=8),
         Column("of", 2),
         Column("power"),
         Column("°C"),
+        Column("held down by", 5, kind="name"),
     ]
     rows = [
         Row(
             (
-                name_cell(gpu.id),
-                name_cell(gpu.name),
+                name_cell(gpu.name or gpu.id),
+                Piece(words.clean(gpu.model, 40)),
                 share_cell(gpu.utilization),
                 quantity_cell(gpu.memory_bytes, "By"),
                 quantity_cell(gpu.memory_limit_bytes, "By"),
                 quantity_cell(gpu.power, "W"),
                 quantity_cell(gpu.temperature, "1"),
+                Piece(words.clean(", ".join(gpu.throttled), 60), "warn"),
             )
         )
         for gpu in figures.gpus

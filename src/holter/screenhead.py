@@ -149,22 +149,27 @@ def _machine(figures: Vitals, width: int) -> list[Line]:
             else []
         )
     lines = [_note(label, process, width), _note("container", container, width), _note("host", host, width)]
-    lines += [_note(f"GPU {place}", told(gpu), width) for place, gpu in enumerate(figures.gpus[:FEW_GPUS])]
+    lines += [
+        _note(words.clean(gpu.name or f"GPU {place}", 16), told(gpu), width)
+        for place, gpu in enumerate(figures.gpus[:FEW_GPUS])
+    ]
     if len(figures.gpus) > FEW_GPUS:
         lines[-FEW_GPUS:] = [_note("GPUs", _together(figures.gpus), width)]
     return [line for line in lines if line]
 
 
 def told(gpu: GpuFigures) -> list[str]:
-    """Return what there is to say of a GPU: its name, how busy it is, memory, power, temperature."""
+    """Return what there is to say of a GPU: its model, how busy it is, memory, power, temperature."""
     memory = "" if gpu.memory_bytes is None else f"memory {words.size(gpu.memory_bytes)}"
     memory += f" of {words.size(gpu.memory_limit_bytes)}" if memory and gpu.memory_limit_bytes else ""
+    limit = f" of {words.number(gpu.power_limit)}" if gpu.power_limit else ""
     texts = [
-        words.clean(gpu.name, 24),
+        words.clean(gpu.model, 24),
         "" if gpu.utilization is None else f"busy {percent(gpu.utilization)}",
         memory,
-        "" if gpu.power is None else f"{words.number(gpu.power)} W",
+        "" if gpu.power is None else f"{words.number(gpu.power)}{limit} W",
         "" if gpu.temperature is None else f"{words.number(gpu.temperature)} °C",
+        f"held down by {words.clean(' and '.join(gpu.throttled), 60)}" if gpu.throttled else "",
     ]
     return [text for text in texts if text]
 

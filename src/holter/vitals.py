@@ -28,6 +28,9 @@ from holter.vitalsigns import (
 HANGS: Final = 10.0
 """A call that has run for so many times the longest one that ended, and a second, hangs."""
 _FEWEST_ENDED: Final = 5
+_GPU: Final = ("hw.gpu.", "hw.power", "hw.temperature", "holter.gpu.")
+_MAIN: Final = {"hw.gpu.task": "general", "hw.sensor_location": "gpu"}
+"""Of what a GPU has several of the same kind, the one that is shown."""
 _CONTAINER: Final = ("container.", "holter.cgroup.")
 _RUNTIME: Final = ("holter.gc.pause", "holter.loop.lag", "holter.gil.wait", "holter.call.pause")
 _BUSY: Final = ("idle", "iowait")
@@ -320,26 +323,32 @@ def _container(moment: Moment) -> dict[str, float]:
 def _gpus(snapshot: Snapshot) -> tuple[GpuFigures, ...]:
     found: dict[str, dict[str, Any]] = {}
     for series in snapshot.series.values():
-        if not series.name.startswith("hw.") or "hw.id" not in series.attributes or series.id not in snapshot.total:
+        attributes, reading = series.attributes, snapshot.total.get(series.id)
+        is_of_gpu = series.name.startswith(_GPU) and attributes.get("hw.type", "gpu") == "gpu"
+        if not is_of_gpu or "hw.id" not in attributes or reading is None or reading.last is None:
             continue
-        is_gpu = series.name.startswith("hw.gpu.") or series.attributes.get("hw.type", "gpu") == "gpu"
-        is_main = series.attributes.get("hw.gpu.task", "general") == "general"
-        value = snapshot.total[series.id].last
-        if is_gpu and is_main and value is not None:
-            figures = found.setdefault(str(series.attributes["hw.id"]), {})
-            figures.setdefault(series.name, value)
-            figures["name"] = str(series.attributes.get("hw.name", figures.get("name", "")))
+        figures = found.setdefault(str(attributes["hw.id"]), {"throttled": []})
+        figures["name"] = str(attributes.get("hw.name", figures.get("name", "")))
+        if series.name == "holter.gpu.info":
+            figures["model"] = str(attributes.get("hw.model", ""))
+        elif series.name == "holter.gpu.throttle":
+            figures["throttled"] += [str(attributes.get("holter.gpu.throttle_reason", ""))] if reading.last else []
+        elif all(attributes.get(key, main) == main for key, main in _MAIN.items()):
+            figures.setdefault(series.name, reading.last)
     return tuple(
         GpuFigures(
             id=key,
             name=figures["name"],
+            model=figures.get("model", ""),
             utilization=figures.get("hw.gpu.utilization"),
             memory_bytes=figures.get("hw.gpu.memory.usage"),
             memory_limit_bytes=figures.get("hw.gpu.memory.limit"),
             power=figures.get("hw.power"),
+            power_limit=figures.get("holter.gpu.power_limit"),
             temperature=figures.get("hw.temperature"),
+            throttled=tuple(sorted(figures["throttled"])),
         )
-        for key, figures in sorted(found.items())
+        for key, figures in sorted(found.items(), key=lambda item: (item[1]["name"], item[0]))
     )
 
 

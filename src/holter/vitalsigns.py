@@ -116,15 +116,18 @@ class MetricFigures:
 
 @dataclass(frozen=True, slots=True)
 class GpuFigures:
-    """One GPU, as the processes' samplers tell: shares, bytes, watts and degrees Celsius."""
+    """One GPU, as its sampler tells: shares, bytes, watts, degrees Celsius, and why its clocks are held down."""
 
     id: str
     name: str
+    model: str
     utilization: float | None
     memory_bytes: float | None
     memory_limit_bytes: float | None
     power: float | None
+    power_limit: float | None
     temperature: float | None
+    throttled: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
