@@ -23,14 +23,15 @@ FLOORS = {
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
-    "loops pauses runqueue throttling",
+    "loops pauses runqueue throttling attached chosen ordering",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses",
+    "containercourse losses "
+    "onlooker courses vitals vitalsigns watched grid screen screenbelow screencells screenhead screentables screenview",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
-    "standard notices monitor default checkup cli instrumentation inplace endpoint __init__ __main__",
+    "standard notices monitor default checkup cli instrumentation inplace endpoint terminal __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

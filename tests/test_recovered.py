@@ -131,6 +131,30 @@ def test_what_follows_from_others_is_as_it_was_saved(tmp_path: Path) -> None:
     assert (2, 9.0) == (reading.count, reading.sum)
 
 
+def test_a_mark_is_another_one_whenever_the_reading_is(tmp_path: Path) -> None:
+    """Whether the cell has changed, what was folded, or what a counter follows from; else it is the same."""
+    fake = FakeTime()
+    life = Life(tmp_path, fake=fake)
+    ring, call = life.ring(), life.scope.call("predict")
+    other = life.scope.call("other")
+    ring.write(other.duration, fake.ns, 1e6, 0, 0)
+    ring.write(call.duration, fake.ns, 1e6, 3, 0)
+    life.turn(now=True)
+
+    def marks() -> list[object]:
+        totals = read_recording(life.recording.path).totals
+        return [totals.mark(key) for key in (call.duration, call.units, other.duration)]
+
+    first, again = marks(), marks()
+    assert first == again
+    ring.write(call.duration, fake.ns, 1e6, 3, 0)
+    recorded = marks()
+    assert [True, True, False] == [one != new for one, new in zip(first, recorded, strict=True)]
+    life.turn(now=True)
+    folded = marks()
+    assert (True, False) == (recorded[0] != folded[0], recorded[2] != folded[2])
+
+
 def test_totals_are_a_mapping_of_known_series(tmp_path: Path) -> None:
     """A series that is not in the table, and one that has recorded nothing, are not in it."""
     life = Life(tmp_path)

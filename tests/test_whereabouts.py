@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from holter.whereabouts import SILENCE_NS, Whereabouts
+from holter.whereabouts import SILENCE_NS, Whereabouts, pulse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc: run on Linux")
 
@@ -93,3 +94,25 @@ def test_a_process_table_that_is_garbled_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / str(mine.pid)).mkdir()
     (tmp_path / str(mine.pid) / "stat").write_bytes(b"12 (x) S 1")
     assert (False, False) == mine.is_dead(0, mine, tmp_path)
+
+
+def test_the_pulse_is_what_the_system_says() -> None:
+    """Of a process that works, is stopped, or has gone; of another namespace or another process nothing."""
+    here = Whereabouts.mine()
+    mine = pulse(here, here)
+    assert mine is not None
+    assert pytest.approx(sum(psutil.Process().cpu_times()[:2]), abs=0.5) == mine.cpu_seconds
+    assert "R" == mine.letter
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    theirs = of(child.pid)
+    os.kill(child.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    stopped = pulse(theirs, here)
+    assert stopped is not None
+    assert "T" == stopped.letter
+    child.kill()
+    child.communicate()
+    assert pulse(theirs, here) is None
+    assert pulse(replace(here, start_ticks=here.start_ticks + 1), here) is None
+    assert pulse(replace(here, pid_namespace=here.pid_namespace + 1), here) is None
+    assert pulse(replace(here, pid_namespace=0), here) is None

@@ -181,6 +181,11 @@ class Folded:
         columns = (table[name].tolist() for name in ("count", "sum", "last_ns"))
         return list(zip(table["series"].tolist(), zip(*columns, strict=True), strict=True))
 
+    def mark(self, series: int) -> bytes:
+        """Return what differs whenever the reading of *series* does, or its cells in rings elsewhere."""
+        row, cell = self._rows.find(series), self.cell(series)
+        return (b"" if row is None else self._table[row].tobytes()) + (b"" if cell is None else cell.tobytes())
+
     def cursor(self, ring: int) -> int:
         """Return the sequence up to which the records of *ring* were folded."""
         row = self._cursor_rows.find(ring)

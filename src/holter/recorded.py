@@ -23,6 +23,7 @@ from holter.history import History
 from holter.layout import BLOCK_BYTES, BLOCKS_PER_SECTION, CELLS_BYTES, RECORDED, FileState, Section
 from holter.metric import Series
 from holter.model import Alert, ErrorPlace, OpenCall, Reading, Snapshot
+from holter.ordering import check_order
 from holter.past import restore
 from holter.record import (
     CAPACITY_WORD,
@@ -43,7 +44,7 @@ from holter.record import (
     ring_bytes,
 )
 from holter.recovered import Cells, Totals, distinct
-from holter.ring import IMPLEMENTATION, MACHINE, acquire, is_in_order
+from holter.ring import acquire
 from holter.sections import Beat, Place, Sections
 from holter.series import Entry
 from holter.whereabouts import Whereabouts
@@ -138,19 +139,14 @@ def read_recording(path: str | PathLike[str]) -> RecordingContents:
     with Sections(Path(path)) as sections:
         process = read_process(sections, Path(path))
         is_live = process.state in ("running", "stopped")
-        if is_live and not is_in_order(process.writer) and process.whereabouts != Whereabouts.mine():
-            raise RecordingError(
-                f"{path} cannot be read while process {process.pid} runs: on {MACHINE or 'this machine'} that takes "
-                f"holter's extension in C on both sides; written in {process.writer or 'an unknown way'}, read in "
-                f"{IMPLEMENTATION}. Once the process has ended it can be read"
-            )
+        check_order(process, Path(path))
         entries = read_series(sections)
-        history = _history(sections, entries)
-        fold = _fold(sections)
+        history = read_history(sections, entries)
+        fold = read_fold(sections)
         notices = newest_half(sections, Section.NOTICES, sections.longest_text)
         alerts, places = documents.decode_notices(notices[1]) if notices is not None else ((), ())
-        cells = _cells(sections)
-        rings = _Rings(sections, entries, fold, is_live=is_live)
+        cells = read_cells(sections)
+        rings = Rings(sections, entries, fold, is_live=is_live)
         # What came after the fold and is not here any more, the collector of a process that lives has read long since.
         lost = max(sections.lost, fold.lost + (0 if is_live else rings.lost))
     times = rings.records["time_ns"]
@@ -164,7 +160,7 @@ def read_recording(path: str | PathLike[str]) -> RecordingContents:
         records=rings.records,
         series=MappingProxyType({key: entry.series for key, entry in entries.items()}),
         totals=Totals(entries, cells, fold, rings.records),
-        open_calls=_open_calls(rings.slots, entries, ended_ns),
+        open_calls=open_calls_of(rings.slots, entries, ended_ns),
         history=history,
         alerts=alerts,
         error_places=places,
@@ -227,7 +223,7 @@ def read_series(sections: Sections) -> dict[int, Entry]:
     return entries
 
 
-def _history(sections: Sections, entries: Mapping[int, Entry]) -> History:
+def read_history(sections: Sections, entries: Mapping[int, Entry]) -> History:
     """Return the history of the scope in which most was recorded."""
     known = {key: entry.series for key, entry in entries.items()}
     best: History | None = None
@@ -255,7 +251,8 @@ def newest_half(sections: Sections, kind: Section, longest: int) -> tuple[int, b
     return found[0] if found else None
 
 
-def _fold(sections: Sections) -> Folded:
+def read_fold(sections: Sections) -> Folded:
+    """Return what the process has folded last."""
     half = newest_half(sections, Section.FOLD, sections.size)
     if half is None:
         if sections.places(Section.FOLD):
@@ -272,7 +269,8 @@ def _fold(sections: Sections) -> Folded:
     return fold
 
 
-def _cells(sections: Sections) -> Cells:
+def read_cells(sections: Sections) -> Cells:
+    """Return the cells of all rings."""
     cells = Cells()
     for content in sections.contents(Section.CELLS):
         if len(content) != CELLS_BYTES:
@@ -286,7 +284,7 @@ def _cells(sections: Sections) -> Cells:
     return cells
 
 
-class _Rings:
+class Rings:
     """The records and slots of all rings, and how many records came after those that were folded and are not here."""
 
     def __init__(self, sections: Sections, entries: Mapping[int, Entry], fold: Folded, *, is_live: bool) -> None:
@@ -374,9 +372,10 @@ def _known(records: NDArray[np.void], head: int, again: NDArray[np.uint64]) -> N
     return records[~later]
 
 
-def _open_calls(
+def open_calls_of(
     slots: list[tuple[int, int, int, int]], entries: Mapping[int, Entry], ended_ns: int
 ) -> tuple[OpenCall, ...]:
+    """Return the calls in *slots*, the longest first, with their ages at *ended_ns*."""
     return tuple(
         OpenCall(
             name=_owner(entries[series].series) if series in entries else f"series {series}",

@@ -121,6 +121,11 @@ class Totals(Mapping[int, Reading]):
             total = float(cell["sum"] + other["sum"]) * factor
         return replace(reading, count=count, sum=total, units=int(cell["units"]) + int(other["units"]))
 
+    def mark(self, key: int) -> object:
+        """Return what differs whenever the reading of the series *key* does; some 5 µs."""
+        cell, level = self._cells.of(key)
+        return self._fold.mark(key), self._followed(key), cell.tobytes(), level.tobytes()
+
     def _followed(self, key: int) -> float:
         """Return what a counter that follows from others has come to, 0 for any other series."""
         counts = units = 0

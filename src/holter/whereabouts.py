@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _PROC: Final = Path("/proc")
 _BOOT_ID: Final = _PROC / "sys/kernel/random/boot_id"
@@ -16,6 +16,9 @@ SILENCE_NS: Final = 60_000_000_000
 # Of /proc/PID/stat, counted behind the name, which may hold spaces and brackets.
 _STATE_FIELD: Final = 0
 _START_FIELD: Final = 19
+_USER_FIELD: Final = 11
+_SYSTEM_FIELD: Final = 12
+_TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,26 @@ class Whereabouts:
         with suppress(OSError):
             return len(list((proc / str(self.pid) / "task").iterdir())) <= 1
         return True
+
+
+class Pulse(NamedTuple):
+    """What the system says of a process: a letter as `ps` shows it ("R", "S", "D", "T"), and its CPU time."""
+
+    letter: str
+    cpu_seconds: float
+
+
+def pulse(whereabouts: Whereabouts, here: Whereabouts, proc: Path = _PROC) -> Pulse | None:
+    """Return the pulse of the process that is there, None where it has gone or cannot be looked up from *here*."""
+    if not whereabouts.pid_namespace or whereabouts.pid_namespace != here.pid_namespace:
+        return None
+    try:
+        fields = _fields(proc, whereabouts.pid)
+        if int(fields[_START_FIELD]) != whereabouts.start_ticks:
+            return None
+        return Pulse(fields[_STATE_FIELD], (int(fields[_USER_FIELD]) + int(fields[_SYSTEM_FIELD])) / _TICKS)
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def start_of(pid: int, proc: Path = _PROC) -> int:
