@@ -155,11 +155,12 @@ def test_a_closed_loop_is_forgotten(service: Service, time: Time) -> None:
     assert ([], []) == (beats.waiting(), found.open())
 
 
-def test_a_loop_that_closes_as_it_is_asked_harms_nothing(time: Time) -> None:
-    """It says so by an error, which is expected."""
+@pytest.mark.parametrize("error", [RuntimeError("Event loop is closed"), TypeError("context"), NotImplementedError()])
+def test_a_loop_that_refuses_to_be_asked_harms_nothing(time: Time, error: Exception) -> None:
+    """It has been closed at the worst moment, or is of another make; it is known no more."""
 
     class Closing:
-        """A loop that another thread closes at the worst moment."""
+        """A loop that does not do what it is asked."""
 
         def is_running(self) -> bool:
             """Return what was true."""
@@ -171,12 +172,13 @@ def test_a_loop_that_closes_as_it_is_asked_harms_nothing(time: Time) -> None:
 
         def call_soon_threadsafe(self, *_: object, **__: object) -> None:
             """Fail as real loops do."""
-            raise RuntimeError("Event loop is closed")
+            raise error
 
     closing = Closing()
-    beats = Beats(known(closing), time)
+    found = known(closing)
+    beats = Beats(found, time)
     beats.ask()
-    assert [] == beats.waiting()
+    assert ([], []) == (beats.waiting(), found.open())
 
 
 def test_loops_are_held_weakly_and_in_bounded_number() -> None:

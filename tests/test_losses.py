@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from holter.losses import losses, said, with_losses
-from holter.slowcall import GC, GIL_WAIT, LOOP_LAG, RUN_QUEUE, THROTTLING, Pause, SlowCall
+from holter.names import CAUSE_GC as GC
+from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
+from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
+from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
+from holter.names import CAUSE_THROTTLING as THROTTLING
+from holter.slowcall import Pause, SlowCall
 
 SECOND = 1_000_000_000
 

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holter.loops import Lag
-from holter.pauses import MOST_PAUSES, TELLING_SHARE, Pauses, PauseTable, Sufferer, lost_ns
-from holter.slowcall import GC, GIL_WAIT, LOOP_LAG, RUN_QUEUE, THROTTLING, Pause
+from holter.names import CAUSE_GC as GC
+from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
+from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
+from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
+from holter.names import CAUSE_THROTTLING as THROTTLING
+from holter.pauses import MOST_PAUSES, TELLING_SHARE, Loss, Pauses, PauseTable, Sufferer, lost_ns
 
 MS = 1_000_000
 THREAD, LOOP, TASK = 7, 70, 700
@@ -110,7 +114,7 @@ def test_the_largest_comes_first() -> None:
     known = Known()
     known.add(GC, 0, 30)
     known.add(THROTTLING, 30, 80)
-    assert (Pause(THROTTLING, 0.05), Pause(GC, 0.03)) == known.pauses.look().explain(0, 100 * MS, CALL)
+    assert (Loss(THROTTLING, 0.05), Loss(GC, 0.03)) == known.pauses.look().explain(0, 100 * MS, CALL)
 
 
 def test_the_newest_are_kept() -> None:

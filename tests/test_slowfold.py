@@ -18,9 +18,10 @@ from holter.clock import Clock
 from holter.fold import ROUTER
 from holter.model import Pause, SlowCall
 from holter.monitor import Monitor
+from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
+from holter.names import CAUSE_THROTTLING as THROTTLING
 from holter.noted import LIMIT, NEVER
 from holter.pauses import PAUSES
-from holter.slowcall import LOOP_LAG, THROTTLING
 from holter.slowfold import FEWEST_CALLS, MOST_LEARNT, MOST_RECENT, MOST_RECORDS, MOST_STAGES
 
 SECOND = 1_000_000_000

@@ -17,6 +17,8 @@ from weakref import ref
 from holter.recorder import RECORDER
 
 MOST_LOOPS: Final = 32
+# Closed since, its pipe too, or a loop of another make that takes no context.
+_REFUSALS: Final = (RuntimeError, OSError, TypeError, NotImplementedError, AttributeError)
 
 
 class Loops:
@@ -51,6 +53,10 @@ class Loops:
         tasks = sys.modules.get("asyncio.tasks")
         for loop in list(getattr(tasks, "_current_tasks", ()))[:MOST_LOOPS]:
             self.follow(loop)
+
+    def leave(self, loop: Any) -> None:
+        """Know *loop* no more, until it is found again."""
+        self._known.pop(id(loop), None)
 
     def open(self) -> list[Any]:
         """Return those that are not closed, and forget the others."""
@@ -112,7 +118,8 @@ class Beats:
                 beat = _Beat(self._now)
                 try:
                     loop.call_soon_threadsafe(beat, context=Context())
-                except RuntimeError:  # closed since
+                except _REFUSALS:
+                    self._loops.leave(loop)
                     continue
                 self._standing[key] = beat
 

@@ -161,3 +161,10 @@ STORAGE_PATH_NAME: Final = "holter.storage.path"
 GC_GENERATION: Final = "cpython.gc.generation"
 PAUSE_CAUSE: Final = "holter.pause.cause"
 PAUSE_SECONDS: Final = "holter.pause.seconds"
+
+# what a slow call lost time to
+CAUSE_GC: Final = "gc"
+CAUSE_THROTTLING: Final = "throttling"
+CAUSE_RUN_QUEUE: Final = "run_queue"
+CAUSE_GIL_WAIT: Final = "gil_wait"
+CAUSE_LOOP_LAG: Final = "loop_lag"

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from holter.gctimer import COLLECTIONS
 from holter.loops import Lag
+from holter.names import CAUSE_GC as GC
+from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
+from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
+from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
+from holter.names import CAUSE_THROTTLING as THROTTLING
 from holter.recorder import RECORDER
-from holter.slowcall import GC, GIL_WAIT, LOOP_LAG, RUN_QUEUE, THROTTLING, Pause
 
 MOST_PAUSES: Final = 1_024
 TELLING_SHARE: Final = 0.2
@@ -38,6 +42,13 @@ class Sufferer(NamedTuple):
     thread: int = 0
     loop: int = 0
     task: int = 0
+
+
+class Loss(NamedTuple):
+    """The time that a stretch lost to one cause."""
+
+    cause: str
+    seconds: float
 
 
 class PauseTable:
@@ -140,7 +151,7 @@ class Losses:
     def __init__(self, rows: dict[str, NDArray[np.int64]]) -> None:
         self._rows = rows
 
-    def explain(self, begin_ns: int, end_ns: int, of: Sufferer) -> tuple[Pause, ...]:
+    def explain(self, begin_ns: int, end_ns: int, of: Sufferer) -> tuple[Loss, ...]:
         """
         Return what *of* lost between the two to each cause that makes up a fifth of the time or more; most first.
 
@@ -159,7 +170,7 @@ class Losses:
             if loop == of.loop and (not by or by != of.task)
         )
         telling = [(min(lost, took_ns), cause) for cause, lost in found.items() if lost >= TELLING_SHARE * took_ns]
-        return tuple(Pause(cause, lost / 1e9) for lost, cause in sorted(telling, reverse=True))
+        return tuple(Loss(cause, lost / 1e9) for lost, cause in sorted(telling, reverse=True))
 
 
 def _between(rows: NDArray[np.int64], begin_ns: int, end_ns: int) -> NDArray[np.int64]:

@@ -6,22 +6,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from holter.metric import NO_ATTRIBUTES, Attributes
-from holter.names import CALL_OUTCOME, ERROR_TYPE
+from holter.names import (
+    CALL_OUTCOME,
+    CAUSE_GC,
+    CAUSE_GIL_WAIT,
+    CAUSE_LOOP_LAG,
+    CAUSE_RUN_QUEUE,
+    CAUSE_THROTTLING,
+    ERROR_TYPE,
+)
 from holter.record import Outcome
 from holter.words import duration
 
-GC: Final = "gc"
-THROTTLING: Final = "throttling"
-RUN_QUEUE: Final = "run_queue"
-GIL_WAIT: Final = "gil_wait"
-LOOP_LAG: Final = "loop_lag"
-
 _SAID: Final = {
-    GC: "in garbage collection",
-    THROTTLING: "throttled by the CPU quota",
-    RUN_QUEUE: "waiting for a CPU",
-    GIL_WAIT: "waiting for the GIL",
-    LOOP_LAG: "behind other code that blocked the event loop",
+    CAUSE_GC: "in garbage collection",
+    CAUSE_THROTTLING: "throttled by the CPU quota",
+    CAUSE_RUN_QUEUE: "waiting for a CPU",
+    CAUSE_GIL_WAIT: "waiting for the GIL",
+    CAUSE_LOOP_LAG: "behind other code that blocked the event loop",
 }
 
 _OK = Outcome.OK.label

@@ -142,12 +142,13 @@ class SlowFold:
             losses = losses or PAUSES.look()
             # A function that waits for nobody is not behind its loop: it is what the others wait for.
             where = one.where if one.root in self._notes.awaiting else one.where._replace(loop=0)
-            self._pauses[key] = found = losses.explain(one.start_ns, one.end_ns, where)
+            found = losses.explain(one.start_ns, one.end_ns, where)
+            self._pauses[key] = tuple(Pause(loss.cause, loss.seconds) for loss in found)
             name = self._scope.table[one.root].attributes.get(names.CALL_NAME, "")
-            for pause in found:
-                marks = {names.CALL_NAME: name, names.PAUSE_CAUSE: pause.cause}
+            for loss in found:
+                marks = {names.CALL_NAME: name, names.PAUSE_CAUSE: loss.cause}
                 series = self._scope.timer(names.CALL_PAUSE, marks)
-                self._scope.ring().write(series, self._scope.now(), pause.seconds * 1e9, 0, Outcome.OK)
+                self._scope.ring().write(series, self._scope.now(), loss.seconds * 1e9, 0, Outcome.OK)
 
     def _is_explained(self, one: Noted, monotonic_ns: int) -> bool:
         known = not self._notes.explains or (one.start_ns, one.root) in self._pauses

@@ -26,10 +26,14 @@ from holter.gctimer import COLLECTIONS, CollectionTimer
 from holter.loops import Loops
 from holter.model import Sampler, SlowCall
 from holter.monitor import Monitor
+from holter.names import CAUSE_GC as GC
+from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
+from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
+from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
+from holter.names import CAUSE_THROTTLING as THROTTLING
 from holter.pauses import PAUSES, Pauses, Sufferer
 from holter.runqueue import RunQueue
 from holter.samplers.runtime import MOST_COLLECTIONS, RuntimeSampler, Sources, recording_threads
-from holter.slowcall import GC, GIL_WAIT, LOOP_LAG, RUN_QUEUE, THROTTLING
 from holter.throttling import Throttling
 
 MS = 1_000_000

@@ -19,11 +19,14 @@ from holter.errors import ConfigurationError
 from holter.gctimer import COLLECTIONS, CollectionTimer
 from holter.loops import LOOPS, Beats, Loops
 from holter.model import Record
+from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
+from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
+from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
+from holter.names import CAUSE_THROTTLING as THROTTLING
 from holter.pauses import PAUSES, SHORTEST_NS, Pauses, lost_ns
 from holter.record import PID_WORD, STATE_WORD, THREAD_WORD, Ownership
 from holter.recorder import RECORDER
 from holter.runqueue import RunQueue, Shares
-from holter.slowcall import GIL_WAIT, LOOP_LAG, RUN_QUEUE, THROTTLING
 from holter.throttling import Throttling
 
 MOST_COLLECTIONS: Final = 25
