@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holter.loops import Lag
@@ -151,6 +151,7 @@ def test_what_was_lost_is_the_sum_of_the_parts_that_overlap(
 causes = st.sampled_from([GC, THROTTLING, RUN_QUEUE, GIL_WAIT, LOOP_LAG])
 
 
+@example(found=[(GC, (0, 10, 1)), (GC, (9, 1, 1)), (LOOP_LAG, (0, 9, 0))], begin=0, length=10)
 @given(found=st.lists(st.tuples(causes, spans), max_size=12), begin=st.integers(0, 150), length=st.integers(1, 100))
 def test_a_call_never_lost_more_than_it_took(found: list[Any], begin: int, length: int) -> None:
     """Whatever overlaps, as long as lags of a loop, which come one after the other, do not."""

@@ -164,11 +164,14 @@ class Losses:
         for cause in (RUN_QUEUE, GIL_WAIT):
             mine[cause] = mine[cause][mine[cause][:, _WHOM] == of.thread]
         found = _apart(mine, begin_ns, end_ns)
-        found[LOOP_LAG] = sum(
+        left = max(0.0, took_ns - sum(found.values()))
+        lag_ns = sum(
             _lag_alone(mine, max(begin, begin_ns), min(end, end_ns))
             for begin, end, _, loop, by in mine[LOOP_LAG].tolist()
             if loop == of.loop and (not by or by != of.task)
         )
+        # What is known as a sum is spread evenly, and may have lain elsewhere.
+        found[LOOP_LAG] = min(lag_ns, left)
         telling = [(min(lost, took_ns), cause) for cause, lost in found.items() if lost >= TELLING_SHARE * took_ns]
         return tuple(Loss(cause, lost / 1e9) for lost, cause in sorted(telling, reverse=True))
 
