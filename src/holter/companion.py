@@ -56,6 +56,9 @@ class Source(Protocol):
     def turn(self) -> Told | None:
         """Return what was read since the last turn, None if nothing; never blocks."""
 
+    def close(self) -> None:
+        """Give back what is held; the next turn begins anew."""
+
 
 class Companion:
     """

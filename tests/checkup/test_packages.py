@@ -73,7 +73,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("extra", ["console", "otlp", "otlp-grpc", "demo"])
+@pytest.mark.parametrize("extra", ["console", "otlp", "otlp-grpc", "demo", "gpu"])
 def test_an_extra_that_is_missing_is_mended(extra: str, environment: Environment) -> None:
     """By its name, in quotes, because shells take brackets for patterns; holter itself stays as it is."""
     told = assert_mended(environment.shell(), extra, state="missing", mend=f"pip install 'holter[{extra}]'")

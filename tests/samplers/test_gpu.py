@@ -309,6 +309,17 @@ def test_the_helper_goes_with_its_sampler(fake: FakeGPUs) -> None:
     ends(pid)
 
 
+def test_a_helper_is_let_go(fake: FakeGPUs) -> None:
+    """By whoever has sampled enough; who samples again has another one."""
+    one = sampler()
+    first_reading(one)
+    pid, before = helper_of(one), one._read_ns
+    one.close()
+    ends(pid)
+    sampled_until(one, lambda _: one._read_ns != before)
+    assert {"died": 0, "hung": 0} == one._source.failures
+
+
 def test_the_end_of_the_thread_that_started_it_is_no_failure(fake: FakeGPUs) -> None:
     """Linux ends a helper with that thread; the next sample starts another one."""
     one, sampled = sampler(), Sampled()

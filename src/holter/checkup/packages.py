@@ -29,6 +29,7 @@ _AT_LEAST: Final = re.compile(r">=\s*([\d.]+)")
 _ANEW: Final = ("--force-reinstall", "--no-deps")
 _FOR_DEVELOPERS: Final = frozenset({"dev", "docs", "test"})
 _PURPOSES: Final = {
+    "gpu": "figures of NVIDIA's GPUs",
     "console": "colours on a terminal",
     "demo": "the model that `holter demo` trains and serves",
     "otlp": "sends to OpenTelemetry over HTTP",

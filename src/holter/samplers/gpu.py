@@ -173,6 +173,10 @@ class GPUSampler:
         if "memory_bytes" in cost:
             record(names.GPU_HELPER_MEMORY, cost["memory_bytes"], unit="By")
 
+    def close(self) -> None:
+        """Let the helper end, which it does by itself when the sampler is gone; the next sample starts another one."""
+        self._source.close()
+
     def _tell(self, gpu: GPUReading, record: Record) -> None:
         for key, value in gpu["values"].items():
             figure = FIGURES.get(key)
