@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -60,11 +62,20 @@ def test_a_walk_has_a_bound(most: int, checkpoints: Path) -> None:
     assert "" == count_files(str(checkpoints), 8).missing
 
 
-def test_a_folder_of_a_million_is_not_listed(tmp_path: Path) -> None:
-    """One is read no further than to the bound."""
+def test_a_folder_of_a_million_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is read no further than to the bound, and the entry beyond it."""
     for number in range(1000):
         (tmp_path / str(number)).touch()
+    real, seen = os.scandir, []
+
+    @contextmanager
+    def scandir(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            yield (seen.append(entry) or entry for entry in entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
     assert 10 == count_files(str(tmp_path), 10).files
+    assert 11 == len(seen)
 
 
 def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -127,6 +127,22 @@ def test_the_least_limit_around_the_process_counts(tmp_path: Path) -> None:
     assert figures == EXPECTED | {"holter.cgroup.pressure cpu some": 0.00001}
 
 
+@pytest.mark.parametrize("least", ["inner", "outer"])
+def test_of_two_limits_the_least_is_told(least: str, tmp_path: Path) -> None:
+    """With what that group uses of it, whichever of the two it is."""
+    small = {"memory_max": f"{GIB}\n", "cpu_max": "150000 100000\n"}
+    large = {
+        "memory_max": f"{2 * GIB}\n",
+        "memory_current": f"{GIB}\n",
+        "cpu_max": "400000 100000\n",
+        "cpu_stat": CPU_STAT.replace("nr_throttled 30", "nr_throttled 7"),
+    }
+    inner, outer = (small, large) if least == "inner" else (large, small)
+    files = {"proc/self/cgroup": "0::/pod/worker\n", "proc/self/mountinfo": UNIFIED.format(top="/")}
+    files |= files_of_group("sys/fs/cgroup/pod", **outer) | files_of_group("sys/fs/cgroup/pod/worker", **inner)
+    assert (EXPECTED, {}) == sample(tree(tmp_path, files))
+
+
 def test_a_group_without_limits_says_so(tmp_path: Path) -> None:
     """What it uses is told all the same; a controller that is not on leaves out its figures alone."""
     files = {"proc/self/cgroup": "0::/app\n", "proc/self/mountinfo": UNIFIED.format(top="/")}
