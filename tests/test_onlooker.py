@@ -182,6 +182,22 @@ def test_one_that_died_before_shows_its_whole_life(tmp_path: Path) -> None:
     assert ((40, 40), 4 * SECOND_NS) == (counted(snapshot), snapshot.interval_ns)
 
 
+def test_one_that_died_right_after_the_first_look_shows_its_whole_life(tmp_path: Path) -> None:
+    """What was seen of it is too short to tell anything; once its end is sure that is told."""
+    shop = Shop(tmp_path)
+    life = shop.lives[0]
+    shop.work(life, 40)
+    shop.fake.ns += 3 * SECOND_NS
+    life.turn()
+    shop.look(0.1)
+    life.recording.close(clean=True)
+    sight = shop.look(0.1)
+    assert (40, 3.1) == (counted(sight.whole.snapshot)[0], round(sight.whole.snapshot.interval_ns / 1e9, 3))
+    (gone,) = shop.onlooker.attached()
+    gone.process = replace(gone.process, is_sure=True)
+    assert (False, True) == (sight.people[0].process.is_sure, shop.look().people[0].process.is_sure)
+
+
 def test_a_member_that_is_killed_stays_in_the_sum(tmp_path: Path) -> None:
     """With its last figures, and its levels leave the sum; the others go on."""
     shop = Shop(tmp_path, 2)

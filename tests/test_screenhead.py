@@ -135,3 +135,22 @@ def test_many_gpus_are_told_in_one_line() -> None:
         "GPU 0     H200, busy 25 %, memory 1 GiB of 2 GiB, 400 W, 60 °C",
         "GPU 1     H200, busy 50 %, memory 1 GiB of 2 GiB, 400 of 700 W, 60 °C, held down by power and thermal",
     ] == [plain(line) for line in head(two, View(), 120)[1:]]
+
+
+def test_a_container_is_told_by_what_it_may_have() -> None:
+    """Memory without the cache that can go, CPUs of the quota, how long it stood still; then whatever else there is."""
+    world = World(seconds=2.0)
+    for name, unit, value in (
+        ("container.memory.usage", "By", 2.0**31),
+        ("container.memory.working_set", "By", 2.0**30),
+        ("holter.cgroup.memory.limit", "By", 2.0**32),
+        ("holter.cgroup.cpu.limit", "{cpu}", 1.5),
+        ("container.other", "1", 7.0),
+    ):
+        world.values(world.one(name, "gauge", unit), [value])
+    for mode in ("user", "system"):
+        world.grow(world.one("container.cpu.time", "counter", "s", cpu__mode=mode), 1.0)
+    world.grow(world.one("holter.cgroup.cpu.throttled_time", "counter", "s"), 0.5)
+    world.grow(world.one("holter.cgroup.oom_kills", "counter", "{process}"), 0.0)
+    (_, line) = head(vitals(sight(world)), View(), 120)
+    assert "container memory 1 GiB of 4 GiB, CPUs 1 of 1.5, throttled 250 ms a second, other 7" == plain(line)

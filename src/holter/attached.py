@@ -126,7 +126,7 @@ class Attached:
             if self.process is None:
                 raise
             # Removed by whom it belonged to, as it is when a process ends well.
-            if self.is_alive:
+            if self.is_alive or not self.process.is_sure:
                 is_dead, is_sure = self.process.whereabouts.is_dead(0, here)
                 self.process = replace(self.process, state="closed", is_sure=is_dead and is_sure)
             self.open_calls, self.pulse = (), None

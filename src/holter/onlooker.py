@@ -25,6 +25,7 @@ from holter.whereabouts import Pulse, Whereabouts
 LONGEST_SECONDS: Final = 60.0
 """How far back a window may reach."""
 _RECENT_SECONDS: Final = 10.0
+_SHORTEST_NS: Final = 1_000_000_000
 _SAMPLED: Final = (
     *("process.", "system.", "container.", "holter.cgroup."),
     *("holter.gc.", "holter.loop.", "holter.gil.", "holter.call.pause", TRAINING_STEP_DURATION),
@@ -129,17 +130,16 @@ class _Course:
 
     def _since(self, snapshot: Snapshot, seconds: float, *, is_over: bool, only: tuple[str, ...] = ("",)) -> Snapshot:
         """Return *snapshot* with the interval of the last *seconds*, at least the time since the look before."""
-        earlier = list(self.totals)[:-1]
-        if not earlier and is_over:
-            # Of one that died before anybody looked, all there is to tell is its whole life.
-            return replace(
-                snapshot, interval_ns=snapshot.monotonic_ns - snapshot.process.started_ns, interval=snapshot.total
-            )
-        if not earlier:
-            return snapshot
         # Looks come a little late: what is nearer to the beginning of the window counts.
         wanted_ns = snapshot.monotonic_ns - 1e9 * seconds
-        since_ns, before = min(earlier, key=lambda one: (abs(one[0] - wanted_ns), -one[0]))
+        earlier = min(list(self.totals)[:-1], key=lambda one: (abs(one[0] - wanted_ns), -one[0]), default=None)
+        if is_over and (earlier is None or snapshot.monotonic_ns - earlier[0] < _SHORTEST_NS):
+            # Of one that died before anybody had looked for long, all there is to tell is its whole life.
+            lived_ns = snapshot.monotonic_ns - snapshot.process.started_ns
+            return replace(snapshot, interval_ns=lived_ns, interval=snapshot.total)
+        if earlier is None:
+            return snapshot
+        since_ns, before = earlier
         moved = [
             key
             for key, reading in self.union.total.items()
@@ -203,11 +203,13 @@ class Onlooker:
         parts = {one.identity: one for one in self.attached()}
         is_over = not any(part.is_alive for part in parts.values())
         if is_over and self._last is not None:
-            # What was seen last stays as it was; but a recording may have got another name.
-            people = tuple(replace(one, path=self._path_of(one)) for one in self._last.people)
+            # What was seen last stays as it was; but a recording may have got another name, and a death become sure.
+            people = tuple(self._as_of_now(one) for one in self._last.people)
             return replace(self._last, people=people, time_ns=wall_ns)
         if is_over:
-            now_ns = max([part.ended_ns for part in parts.values()], default=now_ns)
+            # Not before a look that has been.
+            seen_ns = [when_ns for when_ns, _ in self._whole.totals]
+            now_ns = max([*seen_ns, *(part.ended_ns for part in parts.values())], default=now_ns)
             window_seconds = max(window_seconds, _RECENT_SECONDS)
         sight = self._sight(parts, self._joined(parts, departed, counted), (now_ns, wall_ns), window_seconds)
         self._last = sight if is_over else None
@@ -250,10 +252,11 @@ class Onlooker:
         alerts = {alert.id: alert for part in parts.values() for alert in part.alerts}
         return Sight(wall_ns, tuple(people), whole, tuple(alerts.values()))
 
-    def _path_of(self, person: Person) -> Path:
-        return next(
-            (one.path for one in self.attached() if one.process and one.identity == person.identity), person.path
-        )
+    def _as_of_now(self, person: Person) -> Person:
+        found = next((one for one in self.attached() if one.process and one.identity == person.identity), None)
+        if found is None or found.process is None:
+            return person
+        return replace(person, path=found.path, process=found.process)
 
     def _person(self, part: Attached, moment: Moment, now_ns: int) -> Person:
         cpu_share, process = None, part.process

@@ -7,7 +7,7 @@ from typing import Final
 
 from holter import words
 from holter.grid import Line, Piece, Role
-from holter.screenview import View, percent
+from holter.screenview import View, brief, percent
 from holter.tables import cell_width, shortened, wrapped
 from holter.verdict import clock_time
 from holter.vitalsigns import GpuFigures, ProcessFigures, TrainingFigures, Vitals
@@ -138,9 +138,6 @@ def _machine(figures: Vitals, width: int) -> list[Line]:
         ("host_disk_read_rate", _flow, "disk read {}"),
         ("host_disk_write_rate", _flow, "written {}"),
     )
-    container = [
-        f"{words.clean(_short_name(name), 40)} {_amount(name, value)}" for name, value in figures.container.items()
-    ]
     label = "processes" if len(figures.processes) > 1 else "process"
     if len(figures.processes) == 1 and figures.processes[0].state == "silent":
         process = (
@@ -148,7 +145,11 @@ def _machine(figures: Vitals, width: int) -> list[Line]:
             if process
             else []
         )
-    lines = [_note(label, process, width), _note("container", container, width), _note("host", host, width)]
+    lines = [
+        _note(label, process, width),
+        _note("container", _container(figures.container), width),
+        _note("host", host, width),
+    ]
     lines += [
         _note(words.clean(gpu.name or f"GPU {place}", 16), told(gpu), width)
         for place, gpu in enumerate(figures.gpus[:FEW_GPUS])
@@ -156,6 +157,32 @@ def _machine(figures: Vitals, width: int) -> list[Line]:
     if len(figures.gpus) > FEW_GPUS:
         lines[-FEW_GPUS:] = [_note("GPUs", _together(figures.gpus), width)]
     return [line for line in lines if line]
+
+
+def _container(known: Mapping[str, float]) -> list[str]:
+    """Return what matters most of the container first: memory and CPUs of what it may have, and what held it up."""
+    left = dict(known)
+
+    def taken(name: str) -> float | None:
+        found = [left.pop(key) for key in list(left) if key == name or key.startswith(f"{name}{{")]
+        return sum(found) if found else None
+
+    usage, working, most = (taken(f"container.memory.{name}") for name in ("usage", "working_set", "limit"))
+    limit = taken("holter.cgroup.memory.limit") or most
+    used = usage if working is None else working
+    busy = [left.pop(key) for key in list(left) if key.startswith("container.cpu.time") and key.endswith("/s")]
+    cpus, throttled = taken("holter.cgroup.cpu.limit"), taken("holter.cgroup.cpu.throttled_time/s")
+    told = [
+        "" if used is None else f"memory {words.size(used)}" + (f" of {words.size(limit)}" if limit else ""),
+        f"CPUs {words.number(sum(busy))}" + (f" of {words.number(cpus)}" if cpus else "") if busy else "",
+        f"throttled {brief(throttled)} a second" if throttled else "",
+        *(
+            f"{words.clean(_short_name(name), 40)} {_amount(name, value)}"
+            for name, value in left.items()
+            if value or not name.endswith("/s")
+        ),
+    ]
+    return [text for text in told if text]
 
 
 def told(gpu: GpuFigures) -> list[str]:
