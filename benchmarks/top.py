@@ -21,9 +21,9 @@ from pathlib import Path
 
 import holter
 from holter.chosen import chosen
-from holter.screen import page
-from holter.screenview import View
-from holter.watched import Watched
+from holter.view.screen import page
+from holter.view.wanted import View
+from holter.view.watched import Watched
 from runner import Results, machine
 
 LOOKS = 12

@@ -8,7 +8,7 @@ from typing import Any
 
 from holter.documents import RecordedProcess
 from holter.model import Alert, Snapshot
-from holter.onlooker import Moment, Person, Sight
+from holter.view.onlooker import Moment, Person, Sight
 from holter.whereabouts import Pulse
 from simulation import START_NS, World
 

@@ -27,11 +27,10 @@ FLOORS = {
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses "
-    "onlooker courses vitals vitalsigns watched grid screen screenbelow screencells screenhead screentables screenview",
+    "containercourse losses",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
-    "standard notices monitor default checkup cli instrumentation inplace endpoint terminal __init__ __main__",
+    "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

@@ -12,7 +12,7 @@ from holter import words
 from holter.arguments import positive_seconds
 from holter.chosen import Choice, chosen
 from holter.errors import ConfigurationError, RecordingError
-from holter.screenview import View
+from holter.view.wanted import View
 
 _INSTALL = "pip install 'holter[top]'"
 _PIPE_WIDTH = 120
@@ -69,8 +69,8 @@ def _refuse(code: int, reason: str, choices: list[Choice] | None = None) -> int:
 
 def _once(choice: Choice, arguments: argparse.Namespace) -> int:
     # What the figures are made with is imported here, so that the other commands do not wait for it.
-    from holter.screen import text  # noqa: PLC0415
-    from holter.watched import Watched  # noqa: PLC0415
+    from holter.view.screen import text  # noqa: PLC0415
+    from holter.view.watched import Watched  # noqa: PLC0415
 
     watched = Watched(choice, arguments.interval)
     watched.look()
@@ -90,7 +90,7 @@ def _live(choices: list[Choice], arguments: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _refuse(2, "the view needs a terminal: use --once, or --once --json, in a pipe")
     try:
-        from holter.terminal import TopApp  # noqa: PLC0415 - Textual takes 300 ms to import, and is an extra
+        from holter.view.terminal import TopApp  # noqa: PLC0415 - Textual takes 300 ms to import, and is an extra
     except ImportError as error:
         code = _refuse(1, f"the view needs Textual ({error}); holter top --once does not. To mend it:")
         print(f"  {_INSTALL}", file=sys.stderr)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from holter.figures import timestamp
 from holter.model import Alert
-from holter.vitals import vitals
+from holter.view.vitals import vitals
 from looks import person, sight
 from simulation import START_NS, World
 

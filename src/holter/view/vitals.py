@@ -10,10 +10,10 @@ from holter import names
 from holter.digest import Call, Digest, Spread
 from holter.metric import LEVELS, Series
 from holter.model import Reading, Snapshot
-from holter.onlooker import Moment, Person, Sight
 from holter.timeline import FAILED
 from holter.totals import digest
-from holter.vitalsigns import (
+from holter.view.onlooker import Moment, Person, Sight
+from holter.view.vitalsigns import (
     CallFigures,
     GpuFigures,
     MetricFigures,

@@ -18,11 +18,11 @@ from textual.widgets.option_list import Option
 
 from holter import words
 from holter.chosen import Choice
-from holter.grid import Line, Role
-from holter.screen import Page, page
-from holter.screenview import ORDERS, WINDOWS, View
-from holter.vitalsigns import Vitals
-from holter.watched import Watched
+from holter.view.grid import Line, Role
+from holter.view.screen import Page, page
+from holter.view.vitalsigns import Vitals
+from holter.view.wanted import ORDERS, WINDOWS, View
+from holter.view.watched import Watched
 
 _STYLES: Final[dict[Role, str]] = {
     "plain": "",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from holter.chosen import Choice
 from holter.clock import SYSTEM, Clock
-from holter.courses import Courses
-from holter.onlooker import Onlooker
-from holter.vitals import vitals
-from holter.vitalsigns import Vitals
+from holter.view.courses import Courses
+from holter.view.onlooker import Onlooker
+from holter.view.vitals import vitals
+from holter.view.vitalsigns import Vitals
 
 
 class Watched:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from holter import names
-from holter.courses import Courses
-from holter.grid import plain
 from holter.model import Alert
-from holter.screen import page, text
-from holter.screenview import View
 from holter.tables import cell_width
-from holter.vitals import vitals
+from holter.view.courses import Courses
+from holter.view.grid import plain
+from holter.view.screen import page, text
+from holter.view.vitals import vitals
+from holter.view.wanted import View
 from looks import person, sight
 from simulation import START_NS, World, open_call
 

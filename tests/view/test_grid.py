@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holter.grid import Column, Line, Piece, Row, grid, plain
 from holter.tables import cell_width
+from holter.view.grid import Column, Line, Piece, Row, grid, plain
 
 COLUMNS = (
     Column("calls", kind="name"),

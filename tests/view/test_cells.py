@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from holter.grid import Piece
-from holter.screencells import (
+from holter.view.cells import (
     age_cell,
     counted_cell,
     curve_cell,
@@ -14,6 +13,7 @@ from holter.screencells import (
     time_cell,
     whose_cell,
 )
+from holter.view.grid import Piece
 
 
 def test_what_is_not_known_is_empty() -> None:

@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from holter import words
-from holter.courses import Courses
-from holter.grid import Column, Piece, Row
-from holter.screenbelow import failures, gpus, metrics, pauses, processes, stages
-from holter.screencells import (
+from holter.view.below import failures, gpus, metrics, pauses, processes, stages
+from holter.view.cells import (
     NARROW,
     Sheet,
     age_cell,
@@ -22,9 +20,11 @@ from holter.screencells import (
     time_cell,
     whose_cell,
 )
-from holter.screenhead import FEW_GPUS
-from holter.screenview import Order, View, percent
-from holter.vitalsigns import CallFigures, TrainingFigures, Vitals
+from holter.view.courses import Courses
+from holter.view.grid import Column, Piece, Row
+from holter.view.head import FEW_GPUS
+from holter.view.vitalsigns import CallFigures, TrainingFigures, Vitals
+from holter.view.wanted import Order, View, percent
 
 _SORTED_BY: Final = {"rate": "calls/s", "p99": "p99", "errors": "err/s", "oldest": "oldest", "name": "calls"}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from holter import names
-from holter.courses import MOST_BINS, Courses, sparkline
 from holter.history import History
+from holter.view.courses import MOST_BINS, Courses, sparkline
 from simulation import SECOND_NS, START_NS, World
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from holter import names
 from holter.model import OpenCall
-from holter.vitals import vitals
+from holter.view.vitals import vitals
 from looks import moment, person, sight
 from simulation import World, open_call
 

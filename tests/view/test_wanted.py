@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from holter.screenview import ORDERS, WINDOWS, View, brief, percent
+from holter.view.wanted import ORDERS, WINDOWS, View, brief, percent
 
 
 @pytest.mark.parametrize(

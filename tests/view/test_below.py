@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from holter.grid import Piece
-from holter.screenbelow import failures, gpus, metrics, pauses, processes, stages
-from holter.screencells import Sheet
-from holter.screenview import View
-from holter.vitals import vitals
-from holter.vitalsigns import Vitals
+from holter.view.below import failures, gpus, metrics, pauses, processes, stages
+from holter.view.cells import Sheet
+from holter.view.grid import Piece
+from holter.view.vitals import vitals
+from holter.view.vitalsigns import Vitals
+from holter.view.wanted import View
 from looks import person, sight
 from simulation import World
 

@@ -10,7 +10,7 @@ import pytest
 from holter.chosen import Choice
 from holter.members import GroupName
 from holter.recordings import listed
-from holter.watched import Watched
+from holter.view.watched import Watched
 from lives import SECOND_NS, FakeTime, Life
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")

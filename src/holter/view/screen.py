@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holter.courses import Courses
-from holter.grid import Line, Piece, grid, plain
-from holter.screenhead import head, logged
-from holter.screentables import sheets
-from holter.screenview import View
-from holter.vitalsigns import Vitals
+from holter.view.courses import Courses
+from holter.view.grid import Line, Piece, grid, plain
+from holter.view.head import head, logged
+from holter.view.tables import sheets
+from holter.view.vitalsigns import Vitals
+from holter.view.wanted import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from holter import words
-from holter.courses import sparkline
-from holter.grid import Cell, Column, Piece, Role, Row
-from holter.screenview import brief, percent
+from holter.view.courses import sparkline
+from holter.view.grid import Cell, Column, Piece, Role, Row
+from holter.view.wanted import brief, percent
 
 _NAME: Final = 60
 NARROW: Final = 6

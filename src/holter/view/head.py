@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from holter import words
-from holter.grid import Line, Piece, Role
-from holter.screenview import View, brief, percent
 from holter.tables import cell_width, shortened, wrapped
 from holter.verdict import clock_time
-from holter.vitalsigns import GpuFigures, ProcessFigures, TrainingFigures, Vitals
+from holter.view.grid import Line, Piece, Role
+from holter.view.vitalsigns import GpuFigures, ProcessFigures, TrainingFigures, Vitals
+from holter.view.wanted import View, brief, percent
 
 _MOST_ALERTS: Final = 4
 _MOST_LOGGED: Final = 6

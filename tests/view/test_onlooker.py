@@ -15,10 +15,10 @@ from holter.chosen import Choice, chosen
 from holter.members import GroupName
 from holter.model import Snapshot
 from holter.names import CALL_DURATION
-from holter.onlooker import Onlooker
 from holter.recording import Membership
 from holter.recordings import listed
 from holter.totals import digest
+from holter.view.onlooker import Onlooker
 from lives import SECOND_NS, FakeTime, Life
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")

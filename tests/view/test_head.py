@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from holter.grid import plain
 from holter.model import Alert
-from holter.onlooker import Person
-from holter.screenhead import head
-from holter.screenview import View
 from holter.verdict import clock_time
-from holter.vitals import vitals
+from holter.view.grid import plain
+from holter.view.head import head
+from holter.view.onlooker import Person
+from holter.view.vitals import vitals
+from holter.view.wanted import View
 from looks import person, sight, with_pulse
 from simulation import SECOND_NS, START_NS, World
 

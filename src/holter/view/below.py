@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holter import words
-from holter.grid import Column, Piece, Row
-from holter.screencells import (
+from holter.verdict import short_place
+from holter.view.cells import (
     NARROW,
     Sheet,
     age_cell,
@@ -16,10 +16,10 @@ from holter.screencells import (
     time_cell,
     whose_cell,
 )
-from holter.screenhead import STATES
-from holter.screenview import View
-from holter.verdict import short_place
-from holter.vitalsigns import Vitals
+from holter.view.grid import Column, Piece, Row
+from holter.view.head import STATES
+from holter.view.vitalsigns import Vitals
+from holter.view.wanted import View
 
 
 def processes(figures: Vitals) -> Sheet:

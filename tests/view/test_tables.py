@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from holter.courses import Courses
-from holter.grid import Piece
 from holter.model import OpenCall
 from holter.names import TRAINING_STEP_DURATION, TRAINING_STEPS_DONE, TRAINING_STEPS_TOTAL
-from holter.screentables import in_order, sheets
-from holter.screenview import Order, View
-from holter.vitals import vitals
-from holter.vitalsigns import Vitals
+from holter.view.courses import Courses
+from holter.view.grid import Piece
+from holter.view.tables import in_order, sheets
+from holter.view.vitals import vitals
+from holter.view.vitalsigns import Vitals
+from holter.view.wanted import Order, View
 from looks import person, sight
 from simulation import World, open_call
 
