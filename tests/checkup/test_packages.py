@@ -92,9 +92,10 @@ def test_packages_that_holter_needs_are_mended(environment: Environment) -> None
     environment.run("pip uninstall -y psutil prometheus-client opentelemetry-sdk")
     shell = environment.shell(groups="installed samplers exporters")
     _, found = shell.examine()
-    broken = {"packages", "ProcessSampler", "HostSampler", "Prometheus", "OpenTelemetry"}
+    # On Linux samplers read what the kernel tells.
+    samplers = set() if sys.platform == "linux" else {"ProcessSampler", "HostSampler"}
+    broken = {"packages", "Prometheus", "OpenTelemetry"} | samplers
     assert broken == {subject for subject, finding in found.items() if finding["state"] == "broken"}, found
-    assert "psutil" in found["HostSampler"]["words"]
     assert "pip install holter" == found["Prometheus"]["mend"]
     told = assert_mended(shell, "packages", state="broken", mend="pip install holter")
     assert {"opentelemetry-sdk", "prometheus-client", "psutil"} == {one.split()[0] for one in told.split("; ")}
