@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from holter.clock import SYSTEM, Clock
 from holter.departed import Departed, TotalsFiles, read_departed
@@ -24,7 +24,7 @@ from holter.launcher import is_gone, launcher
 from holter.leadership import Leadership, is_led
 from holter.members import GroupName, Member, Members, places_of
 from holter.metric import Series
-from holter.model import Reading, Snapshot
+from holter.model import OpenCall, Reading, SlowCall, Snapshot
 from holter.union import Part, Union, intervals
 from holter.whereabouts import Whereabouts
 
@@ -33,6 +33,7 @@ _OWN: Final = "own"
 _LAST_TRIES: Final = 10
 FRESH_NS: Final = 250_000_000
 """So long what was read of all processes is given to whoever asks next."""
+Call = TypeVar("Call", OpenCall, SlowCall)
 _GAP_NS: Final = 60_000_000_000
 """So long the totals of a group without a process wait for the next one that the same parent starts."""
 _SHORTEST_PATIENCE_NS: Final = 2_000_000_000
@@ -374,13 +375,19 @@ class Group:
             series=union.series,
             total=dict(union.total),
             interval=interval,
-            open_calls=tuple(replace(call, series=owns.get(call.series) or 0) for call in own.open_calls),
-            slow_calls=tuple(replace(call, series=owns.get(call.series) or 0) for call in own.slow_calls),
+            open_calls=tuple(_under(call, owns) for call in own.open_calls),
+            slow_calls=tuple(_under(call, owns) for call in own.slow_calls),
         )
 
     def _own_identity(self, parts: Mapping[str, Part]) -> str:
         """Return the name of the part that is this process's recording, "" if there is none yet."""
         return next((name for name, part in parts.items() if isinstance(part, Member) and part.path == self._mine), "")
+
+
+def _under(call: Call, owns: Mapping[int, int | None]) -> Call:
+    """Return *call* with the id that its series has among those of all."""
+    series = owns.get(call.series) or 0
+    return call if series == call.series else replace(call, series=series)
 
 
 def _is_closed(member: Member) -> bool:

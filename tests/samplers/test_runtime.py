@@ -246,7 +246,7 @@ def test_it_is_one_of_the_samplers() -> None:
     """By the Protocol, and by an interval that can be chosen."""
     assert isinstance(RuntimeSampler(), Sampler)
     assert 0.5 == RuntimeSampler(0.5).interval_seconds
-    assert "RuntimeSampler(interval_seconds=0.1)" == repr(RuntimeSampler())
+    assert "RuntimeSampler(interval_seconds=0.2)" == repr(RuntimeSampler())
     with pytest.raises(ConfigurationError, match="interval_seconds"):
         RuntimeSampler(0)
 

@@ -30,7 +30,7 @@ from holter.runqueue import RunQueue, Shares
 from holter.throttling import Throttling
 
 MOST_COLLECTIONS: Final = 25
-"""So many of one look are recorded one by one, the longest; at ten looks a second, 250."""
+"""So many of one look are recorded one by one, the longest; at five looks a second, 125."""
 HELD_NS: Final = 50_000_000
 """A wait for the GIL of so much is no turn of others, which take 5 ms each: somebody has held it."""
 
@@ -58,10 +58,10 @@ class RuntimeSampler:
     *loops* and `follow` name others. Each is woken once a look. Slow calls tell in ``SlowCall.pauses`` what a fifth of
     their time or more was lost to. Of at most 32 threads that record it is known how long they wait for a CPU.
 
-    A look costs 0.1 to 0.15 ms of CPU time and sleeps for 1 ms. What a system does not give is named in `unavailable`.
+    A look costs 0.1 to 0.25 ms of CPU time and sleeps for 1 ms. What a system does not give is named in `unavailable`.
 
     >>> RuntimeSampler()
-    RuntimeSampler(interval_seconds=0.1)
+    RuntimeSampler(interval_seconds=0.2)
 
     Raises:
         ConfigurationError: *interval_seconds* is not a positive number, or one of *loops* is no event loop.
@@ -72,7 +72,7 @@ class RuntimeSampler:
 
     def __init__(
         self,
-        interval_seconds: float = 0.1,
+        interval_seconds: float = 0.2,
         *,
         loops: Iterable[Any] = (),
         _clock: Clock = SYSTEM,
