@@ -88,16 +88,12 @@ class Attached:
     @property
     def identity(self) -> str:
         """What tells this recording from all others that there have been."""
-        process = self.process
-        if process is None:
-            return ""
-        where = process.whereabouts
-        return f"{where.pid_namespace}-{where.pid}-{where.start_ticks}-{process.created_ns}"
+        return "" if self.process is None else self.process.recording
 
     @property
     def is_alive(self) -> bool:
         """Whether the process lives, as far as can be told."""
-        return self.process is not None and self.process.state in ("running", "stopped")
+        return self.process is not None and self.process.is_alive
 
     @property
     def is_silent(self) -> bool:

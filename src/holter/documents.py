@@ -63,6 +63,17 @@ class RecordedProcess(Process):
     whereabouts: Whereabouts = field(default_factory=lambda: Whereabouts(0))
     writer: str = ""
 
+    @property
+    def recording(self) -> str:
+        """What tells its recording from all others that there have been."""
+        where = self.whereabouts
+        return f"{where.pid_namespace}-{where.pid}-{where.start_ticks}-{self.created_ns}"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it lives, as far as can be told."""
+        return self.state in ("running", "stopped")
+
 
 def encode_identity(process: Process, whereabouts: Whereabouts, longest: int, **more: object) -> bytes:
     """Return the identity of *process* in at most *longest* bytes, without its packages where they are too many."""

@@ -80,16 +80,12 @@ class Member:
     @property
     def identity(self) -> str:
         """What tells this recording from all others that there have been."""
-        process = self.process
-        if process is None:
-            return ""
-        where = process.whereabouts
-        return f"{where.pid_namespace}-{where.pid}-{where.start_ticks}-{process.created_ns}"
+        return "" if self.process is None else self.process.recording
 
     @property
     def is_alive(self) -> bool:
         """Whether the process lives, as far as can be told."""
-        return self.process is not None and self.process.state in ("running", "stopped")
+        return self.process is not None and self.process.is_alive
 
     def look(self, here: Whereabouts) -> bool:
         """
