@@ -43,7 +43,9 @@ PROGRAM = """
                 pass
             time.sleep(0.001 if trouble.is_set() and kind == "load" else 0.02)
 
-    monitor = holter.start("deaths", interval_seconds=0.1, samplers=[holter.ProcessSampler(interval_seconds=0.1)])
+    sampler = holter.ProcessSampler(interval_seconds=0.1)
+    sampler.budget = 1.0
+    monitor = holter.start("deaths", interval_seconds=0.1, samplers=[sampler])
     for _ in range(2):
         threading.Thread(target=serve, daemon=True).start()
     held = []

@@ -469,7 +469,8 @@ WATCHED = """
         for thread in threads:
             thread.start()
         path, seen, beyond = CHRONICLE.recording.path, [], 0
-        while len(seen) < 40 or not seen[-1]:
+        # Each look waits some fifty times for the GIL, which two others want.
+        while len(seen) < 10 or not seen[-1]:
             seen.append(holter.read_recording(path).lost)
             beyond += seen[-1] > RECORDER.lost
         done.set()

@@ -92,7 +92,7 @@ def test_what_is_required_by_name_costs_the_health(tmp_path: Path) -> None:
     assert 0 == _run("doctor", "samplers", "--require", "HostSampler").returncode
     done = _run("doctor", "samplers", "--require", "TPUSampler")
     assert 2 == done.returncode
-    assert "nothing named TPUSampler was tried; there are HostSampler" in done.stderr
+    assert "nothing named TPUSampler was tried; there are ContainerSampler" in done.stderr
 
 
 def test_the_doctor_says_what_can_be_instrumented() -> None:
