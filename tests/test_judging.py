@@ -191,13 +191,17 @@ def keeping(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         bench.close()
 
 
-def test_the_next_process_goes_on_with_checks_and_alerts(keeping: Callable[..., Bench]) -> None:
-    """What fired is not told again, and resolves once, with the id that it had."""
+def test_the_next_process_goes_on_with_checks_and_alerts(
+    keeping: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fired is no new alert, which the log says, and resolves once, with the id that it had."""
     first, second = keeping(Counting()), Counting()
     assert [[], [], ["counted"], []] == [first.ask() for _ in range(4)]
     bench = keeping(second)
+    assert [] == caplog.messages
     assert [["counted"], []] == [bench.ask() for _ in range(2)]
     assert ["resolved"] == [one.state for one in bench.judges.alerts.values()]
+    assert ["holter: firing already: predict is slow"] == caplog.messages
     assert (6, 1) == (second.count, len(second.gaps))
     assert 0 <= second.gaps[0] < 10
     third = keeping(Counting())

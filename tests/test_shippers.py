@@ -89,7 +89,9 @@ def arrived(path: Path) -> list[dict[str, Any]]:
 def serve(folder: Path) -> list[dict[str, Any]]:
     """Run the page's service; return the lines of its log."""
     (folder / "service.py").write_text(shown("service.py"), encoding="utf-8")
-    subprocess.run([sys.executable, "service.py"], cwd=folder, check=True, capture_output=True)
+    # By itself, so that no alert of it fires already.
+    environment = {**os.environ, "HOLTER_DIR": str(folder)}
+    subprocess.run([sys.executable, "service.py"], cwd=folder, check=True, capture_output=True, env=environment)
     return written(folder / "holter.jsonl")
 
 

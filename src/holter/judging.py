@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from holter import learnt
+from holter import learnt, words
 from holter.delivery import Delivery
 from holter.guard import Guard
 from holter.learnt import Learnt, Lesson
@@ -17,6 +18,7 @@ from holter.model import Alert, AttributeValue, Check, Snapshot
 from holter.scope import Scope
 from holter.values import number
 
+_LOGGER: Final = logging.getLogger("holter")
 PATIENCE_SECONDS: Final = 0.25
 SAVED_EACH_NS: Final = 60_000_000_000
 MOST_ALERTS_KEPT: Final = 1_000
@@ -185,6 +187,7 @@ class Judges:
                 judge.state = lesson.state
                 for alert in lesson.alerts:
                     self.alerts[alert.id], self._owners[alert.id] = alert, judge
+                    _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
         self._written = [judge.state for judge in self._judges]
 
     def _keep(self, now_ns: int) -> None:
