@@ -156,11 +156,11 @@ def test_four_workers_are_one_service(server: str, tmp_path: Path) -> None:
         workers = service.ask_all(4)
         assert service.counts_all()
         assert all(service.counts_all("application") for _ in range(8))
-        page = service.counted()
         living = 5 if "preloaded" in server else 4
-        assert living == page["holter_group_members"]
         # Where the service was loaded before the fork, nobody else has set it.
-        assert (1 if "preloaded" in server else living) == page["app_busy"]
+        levels = {"holter_group_members": living, "app_busy": 1 if "preloaded" in server else living}
+        # On a busy machine who leads looks at the others less often.
+        poll("the levels of all", lambda: levels.items() <= service.counted().items())
         if "uvicorn" not in server:
             os.kill(workers.pop(), signal.SIGKILL)
             assert len(service.ask_all(4) - workers) == 1
