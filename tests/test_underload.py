@@ -344,7 +344,8 @@ OF_ONE = {
     *("Running now A", "Oldest call that runs A", "Alerts of holter's own checks A"),
     *(f"{title} A" for title in GPU),
     *(f"GPU errors {ref}" for ref in "ABC"),
-    # The bounds that the journals set were too narrow once under gunicorn on a machine with ten times its load.
+    # They missed their bounds under gunicorn on a machine that was very busy, once by a factor of two; in a quiet one
+    # they keep them.
     *("Where the time of a request goes B", "Waiting before the service A"),
 }
 
