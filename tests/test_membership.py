@@ -17,6 +17,7 @@ import pytest
 
 import holter
 from metricpages import poll
+from programs import succeed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
 
@@ -165,3 +166,33 @@ def test_processes_of_two_formats_leave_each_other_alone(
         assert "Traceback" not in "".join(process.errors.read_text() for process in pair)
     left = [path.name for path in (tmp_path / "recordings").iterdir() if ".holter" in path.name]
     assert [str(pairs[0][0].process.pid)] == [name.split("-")[1] for name in left]
+
+
+STOPPED = """
+    import json
+    import holter
+    from holter.chronicle import CHRONICLE
+    from holter.departed import TotalsFiles
+    from holter.leadership import is_led
+    from holter.members import GroupName
+
+    @holter.watch
+    def predict():
+        return None
+
+    with holter.start("service", samplers=[]) as monitor:
+        predict()
+        monitor.flush()
+    folder, key = CHRONICLE.recording.path.parent, GroupName("service", "").key
+    (leader,) = folder.glob("*.leader")
+    before = TotalsFiles(folder, key).newest().told
+    predict()
+    seen = [holter.snapshot().find(predict).total.count, len(str(holter.summary())) > 0]
+    after = TotalsFiles(folder, key).newest().told
+    print(json.dumps([is_led(leader), seen, len(before) > 0, before == after]))
+"""
+
+
+def test_who_looks_at_a_monitor_that_was_stopped_does_not_lead_by_that() -> None:
+    """What it had told of when it gave up the lead is there for whoever leads next, who would begin anew else."""
+    assert [False, [2, True], True, True] == succeed(STOPPED)

@@ -34,7 +34,7 @@ class Membership:
 
     def __init__(self) -> None:
         self.group: Group | None = None
-        self._has_skipped = False
+        self._has_skipped = self._has_left = False
         self._energy: Energy | None = None
         self._read_ns = -1
         """When it was read last what is shared among."""
@@ -82,6 +82,9 @@ class Membership:
 
         Where it is to be *now*, nobody is left for later.
         """
+        if self._has_left:
+            # Who looks at a monitor that was stopped does not lead by that, and nobody is told of what it sees.
+            return None
         whole = own if self.group is None else self._joined(self.group, own, now=now)
         # Who leads reads the GPUs, which all processes use, and shares once it knows what the others did.
         read_ns = own.monotonic_ns if self.group is None else self.group.read_ns
@@ -117,8 +120,13 @@ class Membership:
         return ()
 
     def hand_over(self, turn: Callable[[], object]) -> None:
-        """Let another process lead, after a last *turn* if there is something to tell; this one lives on."""
-        if self.group is not None:
+        """Let another process lead, after a last *turn* if there is something to tell; this one never does again."""
+        if self.group is None:
+            return
+        self.group.hand_over(turn)
+        self._has_left = True
+        if self.group.leadership.is_held:
+            # Another thread has looked in between, and came to lead by that.
             self.group.hand_over(turn)
 
     def forget(self) -> None:

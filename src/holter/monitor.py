@@ -205,6 +205,10 @@ class Monitor(Instruments):
         # Half of the time at most, so that a collector which hangs leaves the exporters theirs.
         half = time.monotonic() + timeout / 2
         complete = self._is_asleep or self._turn_over(half, now=True) is not None
+        for thread in self._threads[:1]:
+            # The collector, which may be at a turn of its own.
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, half - time.monotonic()))
         if complete and not self._is_asleep:
             guard.run("group", None, self._membership.hand_over, lambda: self._turn_over(half, now=True))
         self.is_running = self._is_asleep = False
