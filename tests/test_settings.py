@@ -34,8 +34,9 @@ def settings(**given: Any) -> Settings:
 class Plain:
     """A plug-in of a user's own that says nothing of itself."""
 
-    def __init__(self, seconds: Any = 1.0) -> None:
+    def __init__(self, seconds: Any = 1.0, **more: Any) -> None:
         self.every_seconds = self.interval_seconds = seconds
+        vars(self).update(more)
 
     def export(self, snapshot: Any, alerts: Any) -> None:
         """Do nothing."""
@@ -65,6 +66,8 @@ class Plain:
         ({"checks": [object()]}, r"checks such as holter.Limit\(predict, 'p99', above=0.2\), got object"),
         ({"samplers": [None]}, r"samplers such as holter.ProcessSampler\(\), got NoneType"),
         ({"samplers": [Plain(0)]}, "Plain.interval_seconds must be greater than 0"),
+        ({"samplers": [Plain(1, budget=0)]}, "Plain.budget must be greater than 0, got 0"),
+        ({"samplers": [Plain(1, budget="1 %")]}, "Plain.budget must be a finite number, got '1 %'"),
         ({"samplers": [Plain("1")]}, "Plain.interval_seconds must be a finite number, got '1'"),
         ({"exporters": [Plain(math.nan)]}, "Plain.every_seconds must be a finite number"),
         ({"on_alert": "page"}, "on_alert as a function of an Alert, got str"),

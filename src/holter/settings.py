@@ -108,6 +108,7 @@ def checked(
     )
     for sampler in settings.samplers:
         positive_seconds(f"{type(sampler).__name__}.interval_seconds", sampler.interval_seconds)
+        positive_seconds(f"{type(sampler).__name__}.budget", getattr(sampler, "budget", 1.0))
     for exporter in settings.exporters:
         positive_seconds(f"{type(exporter).__name__}.every_seconds", exporter.every_seconds)
     return settings
