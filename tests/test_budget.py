@@ -56,7 +56,6 @@ def test_seconds_are_those_that_were_observed() -> None:
     window.add(600.0, 650.0, 5, 1)
     assert (150.0, 10, 1) == (window.events.seconds, window.events.total, window.events.bad)
     assert 0.1 == window.events.bad_share
-    assert 0.0 == window.began
 
 
 @given(INTERVALS, st.integers(0, 199))

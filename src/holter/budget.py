@@ -61,11 +61,6 @@ class EventWindow:
         seen = sum(pane[1] - pane[0] for pane in self._panes)
         return Events(self._total, self._bad, min(seen, self.seconds))
 
-    @property
-    def began(self) -> float | None:
-        """When the oldest interval that it holds began, None if it holds nothing."""
-        return self._panes[0][0] if self._panes else None
-
     def save(self) -> list[list[float]]:
         """Return what `load` takes; whole milliseconds, so that it is short."""
         return [[round(began, 3), round(ended, 3), total, bad] for began, ended, total, bad in self._panes]

@@ -33,12 +33,12 @@ _OWN: Final = "own"
 _LAST_TRIES: Final = 10
 FRESH_NS: Final = 250_000_000
 """So long what was read of all processes is given to whoever asks next."""
-Call = TypeVar("Call", OpenCall, SlowCall)
 _GAP_NS: Final = 60_000_000_000
 """So long the totals of a group without a process wait for the next one that the same parent starts."""
 _SHORTEST_PATIENCE_NS: Final = 2_000_000_000
 _READING_SHARE: Final = 0.01
 _LONGEST_REST_NS: Final = 30_000_000_000
+Call = TypeVar("Call", OpenCall, SlowCall)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -108,6 +107,6 @@ def _decoded(content: bytes) -> Learnt:
     return Learnt(int(known["saved_ns"]), lessons)
 
 
-def gap_seconds(learnt: Learnt, now_ns: int | None = None) -> float:
+def gap_seconds(learnt: Learnt, now_ns: int) -> float:
     """Return how long ago *learnt* was saved, 0 if the clock has been set back since."""
-    return max(0.0, ((time.time_ns() if now_ns is None else now_ns) - learnt.saved_ns) / 1e9)
+    return max(0.0, (now_ns - learnt.saved_ns) / 1e9)
