@@ -316,8 +316,6 @@ class Recorder:
                 if len(large) < len(waiting):
                     self.stock()
                     self._make_ahead(LARGE_CAPACITY)
-                    # So that what this count has missed is ready in the file as well.
-                    self.stock()
                 self._ask_again(ident, ring)
 
     def cursors(self) -> dict[int, int]:

@@ -197,15 +197,16 @@ def test_twenty_restarts_change_neither_budget_nor_alerts() -> None:
     story = [(100, int(random.poisson(40 if hour % 90 in (7, 8) else 0.5))) for hour in range(720)]
     alerts: list[list[Alert]] = [[], []]
     once, counts = slo(), Counts()
-    restarted, others = slo(), Counts()
+    restarted, others, interrupted = slo(), Counts(), 0
     for hour, (total, bad) in enumerate(story):
         for check, known, heard in ((once, counts, alerts[0]), (restarted, others, alerts[1])):
             heard.extend(check.judge(known.tick(total, bad, 3_600.0)))
-        if hour % 36 == 35:
+        if hour % 36 == 8:
             saved = json.loads(json.dumps(restarted.save()))
+            interrupted += bool(saved["alerts"])
             restarted = slo()
             restarted.load(saved, 1.0)
-    assert len(alerts[0]) > 4
+    assert (len(alerts[0]) > 4, interrupted > 1) == (True, True)
     assert alerts[0] == alerts[1]
     assert figures(once) == figures(restarted)
     assert "observed" not in once.describe()
