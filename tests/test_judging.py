@@ -265,6 +265,27 @@ def test_what_cannot_be_saved_or_loaded_is_counted_and_harms_nobody(
     assert 1 == bench.recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "check Bad load"}).total.sum
 
 
+@pytest.mark.parametrize("answer", [False, ValueError])
+def test_alerts_of_what_cannot_go_on_are_forgotten(keeping: Callable[..., Bench], answer: Any) -> None:
+    """Nobody would ever resolve them; a check that begins anew may fire again."""
+
+    class Refusing(Counting):
+        def __repr__(self) -> str:
+            return "Counting()"
+
+        def load(self, state: Any, gap_seconds: float) -> Any:
+            if answer is False:
+                return False
+            raise answer
+
+    first = keeping(Counting())
+    assert [[], [], ["counted"]] == [first.ask() for _ in range(3)]
+    bench = keeping(Refusing())
+    assert [] == bench.ask()
+    assert {} == bench.judges.alerts
+    assert [[], ["counted"]] == [bench.ask() for _ in range(2)]
+
+
 def test_a_file_that_is_damaged_is_set_aside_and_the_checks_begin_anew(
     keeping: Callable[..., Bench], tmp_path: Path
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from holter.learnt import Learnt, Lesson, gap_seconds, read, write
+from holter.learnt import Learnt, Lesson, gap_seconds, read, tidy, write
 from holter.model import Alert
 
 ALERT = Alert(
@@ -80,3 +82,13 @@ def test_a_folder_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None
 def test_the_gap_is_never_negative() -> None:
     """Where the clock has been set back none is known."""
     assert (2.0, 0.0) == (gap_seconds(Learnt(10**9), 3 * 10**9), gap_seconds(Learnt(10**9), 0))
+
+
+def test_what_nobody_has_run_for_forty_days_is_removed(tmp_path: Path) -> None:
+    """With what was set aside; whatever else lies there stays."""
+    names = ["a.checks", "b.checks", "b.checks.aside", "c.holter"]
+    for name, age_days in zip(names, (39, 41, 41, 41), strict=True):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (time.time() - age_days * 86_400,) * 2)
+    tidy(tmp_path)
+    assert ["a.checks", "c.holter"] == sorted(path.name for path in tmp_path.iterdir())

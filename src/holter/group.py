@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from holter import learnt
 from holter.clock import SYSTEM, Clock
 from holter.departed import Departed, TotalsFiles, read_departed
 from holter.errors import RecordingError
@@ -96,11 +97,8 @@ class Group:
         """How many processes live, when it was looked last; and when this process has read the others last."""
         self.read_seconds: float | None = None
         """The time between the last two readings of the others, None where there are none."""
-
-    @property
-    def learnt_path(self) -> Path:
+        self.learnt_path = folder / f"{name.key}{learnt.SUFFIX}"
         """The file in which checks leave what they have learnt, for whoever leads next."""
-        return self._folder / f"{self.name.key}.checks"
 
     def lead(self) -> bool:
         """Lead the group if nobody else does; return whether this process leads."""

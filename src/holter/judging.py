@@ -48,7 +48,9 @@ class Judge:
         self._check, self._guard, self.key = check, guard, key
         self.name = type(check).__name__
         self._given: deque[Alert] = deque()
-        self._due: tuple[str, float] | None = None
+        self._due: tuple[Lesson, float] | None = None
+        self.resumed: tuple[Alert, ...] = ()
+        """Alerts of the process before that go on firing here, until they are fetched."""
         self._saved_ns = 0
         self.is_saving_wanted = False
         self.state: str | None = None
@@ -60,16 +62,17 @@ class Judge:
         """Whether the check has something that outlives its process."""
         return hasattr(self._check, "save") and hasattr(self._check, "load")
 
-    def adopt(self, state: str, gap_seconds: float) -> None:
+    def adopt(self, lesson: Lesson, gap_seconds: float) -> None:
         """Have the check go on, before it is asked next, from what it had learnt *gap_seconds* ago."""
-        self._due = state, gap_seconds
+        self._due = lesson, gap_seconds
 
     def export(self, snapshot: Snapshot, alerts: Iterable[Alert]) -> None:
         """Ask; a check that raises, or returns something else than alerts, is counted."""
         del alerts
         due, self._due = self._due, None
-        if due is not None:
-            self._guard.run(f"check {self.name} load", None, self._load, *due)
+        # Its alerts go on with it, or not at all: else nobody would ever resolve them.
+        if due is not None and self._guard.run(f"check {self.name} load", False, self._load, *due):  # noqa: FBT003 - the default
+            self.state, self.resumed = due[0].state, due[0].alerts
         given = self._guard.run(f"check {self.name}", _NO_ALERTS, self._asked, snapshot)
         if hasattr(self._check, "figures"):
             self.figures = self._guard.run(f"check {self.name} figures", self.figures, self._shown)
@@ -90,9 +93,9 @@ class Judge:
         shown = (Figure(str(name), value, dict(attributes)) for name, value, attributes in check.figures())
         return tuple(one for _, one in zip(range(MOST_FIGURES), shown, strict=False) if number(one.value) is not None)
 
-    def _load(self, state: str, gap_seconds: float) -> None:
+    def _load(self, lesson: Lesson, gap_seconds: float) -> bool:
         check: Any = self._check
-        check.load(json.loads(state), gap_seconds)
+        return check.load(json.loads(lesson.state), gap_seconds) is not False
 
     def _saved(self) -> str:
         check: Any = self._check
@@ -160,6 +163,8 @@ class Judges:
                 delivery.offer(snapshot, now=True)
             for delivery in punctual:
                 delivery.wait_until_idle(until)
+        for judge in self._judges:
+            self._resume(judge)
         alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
         self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
@@ -183,12 +188,15 @@ class Judges:
         for judge in self._judges:
             lesson = known.lessons.get(judge.key)
             if lesson is not None and judge.remembers:
-                judge.adopt(lesson.state, learnt.gap_seconds(known, now_ns))
-                judge.state = lesson.state
-                for alert in lesson.alerts:
-                    self.alerts[alert.id], self._owners[alert.id] = alert, judge
-                    _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
+                judge.adopt(lesson, learnt.gap_seconds(known, now_ns))
         self._written = [judge.state for judge in self._judges]
+
+    def _resume(self, judge: Judge) -> None:
+        """Take over the alerts that go on firing; they are no new ones, so only the log says so."""
+        resumed, judge.resumed = judge.resumed, ()
+        for alert in resumed:
+            self.alerts[alert.id], self._owners[alert.id] = alert, judge
+            _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
 
     def _keep(self, now_ns: int) -> None:
         """Write down what has been learnt, if there is something new."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from holter.documents import decode_alert, encode_alert
 from holter.model import Alert
 
 _LOGGER: Final = logging.getLogger("holter")
+SUFFIX: Final = ".checks"
 _VERSION: Final = 1
+_KEPT_SECONDS: Final = 40 * 86_400
 _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ: Final = os.O_RDONLY | _FLAGS
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS
@@ -110,3 +113,11 @@ def _decoded(content: bytes) -> Learnt:
 def gap_seconds(learnt: Learnt, now_ns: int) -> float:
     """Return how long ago *learnt* was saved, 0 if the clock has been set back since."""
     return max(0.0, (now_ns - learnt.saved_ns) / 1e9)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what checks have learnt of services that have not run for forty days."""
+    for path in (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{SUFFIX}.aside")):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                path.unlink()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from holter import documents, names, recording, words
+from holter import documents, learnt, names, recording, words
 from holter.chronicle import CHRONICLE
 from holter.energy import Energy
 from holter.errors import RecordingError
@@ -48,6 +48,7 @@ class Membership:
         self.group = CHRONICLE.group(monitor, scope, name, settings.interval_seconds)
         if self.group is not None:
             self.group.tidy()
+            learnt.tidy(self.group.learnt_path.parent)
             self.group.lead()
 
     @staticmethod

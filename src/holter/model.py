@@ -299,6 +299,9 @@ class Check(Protocol):
     """
     What judges snapshots; may also have ``observe(observation)``, ``save()`` and ``load(state, gap_seconds)``.
 
+    ``save`` returns what the next process is to know, as JSON has it; ``load`` goes on from that. Alerts that fired go
+    on firing then, unless it raises or returns False, as it may where the gap was too long.
+
     >>> class Content:
     ...     def judge(self, snapshot):
     ...         return []

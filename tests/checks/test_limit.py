@@ -425,10 +425,10 @@ def firing(check: Limit, course: Course) -> Alert:
     return alert
 
 
-def next_process(check: Limit) -> Limit:
+def next_process(check: Limit, gap_seconds: float = 5.0) -> Limit:
     """Return what goes on from it."""
     other = limit("predict", "p99", above=0.2, window_seconds=10)
-    other.load(json.loads(json.dumps(check.save())), 5.0)
+    assert (gap_seconds <= 60) == other.load(json.loads(json.dumps(check.save())), gap_seconds)
     return other
 
 
@@ -460,6 +460,15 @@ def test_a_process_that_has_seen_nothing_yet_proves_nothing() -> None:
     assert [[]] * 10 == alerts[:10]
     (resolved,) = alerts[10]
     assert "resolved" == resolved.state
+
+
+def test_of_a_process_that_ended_long_ago_nothing_is_known() -> None:
+    """More than a minute and the window: it begins anew, as a program does that is run now and then."""
+    first, course = limit("predict", "p99", above=0.2, window_seconds=10), Course()
+    firing(first, course)
+    second = next_process(first, 61.0)
+    assert "firing" == firing(second, course).state
+    assert limit("predict", "p99", above=0.2, window_seconds=600).load(first.save(), 600.0)
 
 
 def test_one_that_does_not_fire_has_nothing_to_hand_on() -> None:

@@ -212,6 +212,17 @@ def test_twenty_restarts_change_neither_budget_nor_alerts() -> None:
     assert "observed" not in once.describe()
 
 
+@pytest.mark.parametrize("window_seconds", [1.0, 600.0, 1e7])
+def test_windows_of_any_length_outlive_a_restart(window_seconds: float) -> None:
+    """Each under its own length, be it a part of a second."""
+    check, counts = slo(window_seconds=window_seconds), Counts()
+    for bad in (0, 3, 1, 0, 2):
+        check.judge(counts.tick(10, bad, window_seconds / 7_000))
+    other = slo(window_seconds=window_seconds)
+    other.load(json.loads(json.dumps(check.save())), 0.0)
+    assert figures(check) == figures(other)
+
+
 @pytest.mark.parametrize(
     "state",
     [

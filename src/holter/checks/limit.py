@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 from holter.arguments import finite_number, positive_seconds
@@ -14,6 +14,9 @@ from holter.model import Alert, AlertState, Attributes, Reading, Severity, Snaps
 from holter.rule import Bounds, Rule
 from holter.window import Window
 from holter.wording import Seen, Wording
+
+_LONGEST_GAP_SECONDS: Final = 60.0
+"""A deploy takes no longer."""
 
 
 class Limit:
@@ -38,7 +41,7 @@ class Limit:
     given. While there are too few calls to judge, a firing alert stays. When the window has become
     empty it resolves and says that this is no recovery, unless calls of the target are running:
     calls that hang are not calls that have stopped. Silence is found by a limit on "missing". An alert that
-    fires when the process ends goes on in the next one of a group, and resolves there.
+    fires when the process ends goes on in the next one of a group, if that starts soon, and resolves there.
 
     Costs a pass over the series and about four merges a reading, whatever the window, and keeps
     about 120 readings. Not thread-safe: one monitor judges it.
@@ -94,18 +97,23 @@ class Limit:
         since = self._outside_since if self._is_firing else None
         return {"firing_since_ns": self._known_ns if since is None else since.time_ns}
 
-    def load(self, state: Mapping[str, Any], gap_seconds: float) -> None:
+    def load(self, state: Mapping[str, Any], gap_seconds: float) -> bool:
         """
         Go on with the alert that fired *gap_seconds* ago: it resolves when a new window proves that all is well.
+
+        Returns False, and begins anew, where that is longer ago than a minute and the window: nobody knows what was
+        since.
 
         Raises:
             ValueError: it is not what `save` returns.
         """
-        del gap_seconds
         since_ns = state["firing_since_ns"]
         if since_ns is not None and type(since_ns) is not int:
             raise ValueError(f"no time: {since_ns!r:.50}")
+        if gap_seconds > max(_LONGEST_GAP_SECONDS, self._rule.window_seconds):
+            return False
         self._known_ns = since_ns
+        return True
 
     def judge(self, snapshot: Snapshot) -> list[Alert]:
         """Return one alert where the limit has just been broken, or is kept again; else none."""

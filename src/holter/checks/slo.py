@@ -268,7 +268,7 @@ class SLO:
 
     def save(self) -> dict[str, Any]:
         """Return what was counted, and which alerts fire."""
-        windows = {str(round(length)): window.save() for length, window in self._windows.items()}
+        windows = {str(length): window.save() for length, window in self._windows.items()}
         return {"windows": windows, "alerts": {name: list(incident) for name, incident in self._alerts.items()}}
 
     def load(self, state: Mapping[str, Any], gap_seconds: float) -> None:
@@ -281,7 +281,7 @@ class SLO:
         del gap_seconds
         windows = {length: EventWindow(length) for length in self._windows}
         for length, window in windows.items():
-            window.load(state["windows"][str(round(length))])
+            window.load(state["windows"][str(length)])
         alerts: dict[Severity, _Incident] = {}
         severities: tuple[Severity, ...] = ("critical", "warning")
         for severity in severities:
