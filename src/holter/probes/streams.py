@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from holter import context, names
-from holter._ring import START, Call
+from holter._ring import HOME, START, Call
 from holter.guard import traceback_of
 from holter.probe import CallProbe, ExchangeWitness, StreamEnd
 from holter.record import UNITS_MAXIMUM, Outcome
@@ -90,12 +90,15 @@ class _Stopwatch:
         else:
             self._resumed_ns = self._probe.call.scope.now()
             self._waited_ns += self._resumed_ns - self._paused_ns
+        call[HOME].asked(call, self._resumed_ns)
         return call
 
     def pause(self, item: object) -> None:
         """Note that *item* is there."""
-        scope = self._probe.call.scope
+        scope, call = self._probe.call.scope, self._call
         self._paused_ns = now_ns = scope.now()
+        if call is not None:
+            call[HOME].asked(call, -1)
         produced_ns, self._asked_ns = now_ns - self._resumed_ns + self._asked_ns, 0
         self._produced_ns += produced_ns
         if self._probe.call.units is not None:
@@ -115,6 +118,7 @@ class _Stopwatch:
         scope = self._probe.call.scope
         now_ns = scope.now()
         ring = scope.ring()
+        call[HOME].asked(call, 0)
         produced_ns = self._produced_ns + now_ns - self._resumed_ns + self._asked_ns
         ring.write(self._probe.producer_time, now_ns, produced_ns, 0, Outcome.OK)
         ring.write(self._probe.consumer_wait, now_ns, self._waited_ns, 0, Outcome.OK)
@@ -140,8 +144,9 @@ class Exchange(_Stopwatch):
     def __init__(self, probe: StreamProbe, witness: ExchangeWitness) -> None:
         super().__init__(probe)
         self._witness = self._told = witness
-        self._call = probe.call.begin()
-        self._resumed_ns = self._call[START]
+        self._call = call = probe.call.begin()
+        self._resumed_ns = call[START]
+        call[HOME].asked(call, self._resumed_ns)
 
     def ask(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what *call* returns; an error of it ends this."""
@@ -162,6 +167,7 @@ class Exchange(_Stopwatch):
     def _failed(self, error: BaseException) -> None:
         call: Any = self._call
         begun_ns = call[START]
+        call[HOME].asked(call, 0)
         self._probe.call.fail(call, error)
         self._told.failed(begun_ns, error)
 
@@ -169,12 +175,15 @@ class Exchange(_Stopwatch):
         """Note that *result* is the whole answer."""
         call: Any = self._call
         begun_ns, end_ns = call[START], self._probe.call.scope.now()
+        call[HOME].asked(call, 0)
         self._probe.call.end(call, end_ns, self._probe.call.units_of(result))
         self._told.answered(begun_ns, result)
 
     def _begin_to_wait(self) -> None:
         self._paused_ns = self._probe.call.scope.now()
         self._asked_ns = self._paused_ns - self._resumed_ns
+        call: Any = self._call
+        call[HOME].asked(call, -1)
 
     def stream(self, source: Iterator[Any]) -> Iterator[Any]:
         """Return *source*, whose items are the answer; what is dropped before its first item ends the call as well."""
