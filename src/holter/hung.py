@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from holter.model import OpenCall, Series, Snapshot
-from holter.usual import Allowance, Limit, is_step, usual
+from holter.usual import Allowance, Limit, Usuals, is_step
 
 MOST_NAMED: Final = 8
 
@@ -43,6 +43,7 @@ class HungCalls:
 
     def __init__(self, allowance: Allowance, is_judged: Callable[[Series], bool], *, is_chosen: bool) -> None:
         self._allowance, self._is_judged, self._is_chosen = allowance, is_judged, is_chosen
+        self._usuals = Usuals()
         self._told: set[_Key] = set()
 
     def look(self, snapshot: Snapshot) -> Iterator[Still]:
@@ -52,6 +53,8 @@ class HungCalls:
             for call in snapshot.open_calls
             if (seconds := waited_seconds(call, snapshot)) > self._allowance.least_seconds
         }
+        if waiting:
+            self._usuals.see(snapshot)
         limits: dict[tuple[int, bool], Limit] = {}
         hung: dict[_Key, tuple[OpenCall, float]] = {}
         for key, (call, seconds) in waiting.items():
@@ -60,7 +63,7 @@ class HungCalls:
                 continue
             kind = call.series, is_stream
             if kind not in limits:
-                limits[kind] = self._limit(snapshot, series, is_stream=is_stream)
+                limits[kind] = self._limit(series, is_stream=is_stream)
             if seconds > limits[kind].seconds:
                 hung[key] = call, seconds
         told = self._chosen(hung, snapshot.open_calls)
@@ -83,8 +86,8 @@ class HungCalls:
                 oldest.thread,
             )
 
-    def _limit(self, snapshot: Snapshot, series: Series, *, is_stream: bool) -> Limit:
-        known = usual(snapshot, series, is_stream=is_stream)
+    def _limit(self, series: Series, *, is_stream: bool) -> Limit:
+        known = self._usuals.of(series, is_stream=is_stream)
         is_training = is_step(series)
         if not known.ended and not (self._is_chosen or is_training or self._allowance.after_seconds is not None):
             # As main() and what serves, which are meant to last.

@@ -10,8 +10,7 @@ from holter.hung import Still
 from holter.metric import Attributes
 from holter.model import Series, Snapshot
 from holter.names import TRAINING_NAME, TRAINING_RANK, TRAINING_STEPS_DONE
-from holter.usual import Allowance, Limit, is_step
-from holter.usual import usual as usual_of
+from holter.usual import Allowance, Limit, Usuals, is_step
 from holter.words import count, duration
 
 PAUSE_TIMES: Final = 2.0
@@ -45,6 +44,7 @@ class MissingSteps:
 
     def __init__(self, allowance: Allowance, is_judged: Callable[[Series], bool]) -> None:
         self._allowance, self._is_judged = allowance, is_judged
+        self._usuals = Usuals()
         self._pulses: dict[int, _Pulse] = {}
 
     def look(self, snapshot: Snapshot) -> Iterator[Still]:
@@ -71,13 +71,14 @@ class MissingSteps:
             pulse.thread = in_flight.get(series.id, pulse.thread)
             seconds = pulse.look(snapshot, goes_on=series.id in moved or series.id in in_flight)
             if seconds > self._allowance.least_seconds:
-                limit = self._limit(snapshot, series, pulse)
+                self._usuals.see(snapshot)
+                limit = self._limit(series, pulse)
                 if seconds > limit.seconds:
                     name = str(series.attributes.get(TRAINING_NAME, series.name))
                     yield Still(series.id, name, "pause", seconds, limit, thread=pulse.thread)
 
-    def _limit(self, snapshot: Snapshot, series: Series, pulse: _Pulse) -> Limit:
-        limit = self._allowance.limit(usual_of(snapshot, series), "step", is_training=True)
+    def _limit(self, series: Series, pulse: _Pulse) -> Limit:
+        limit = self._allowance.limit(self._usuals.of(series), "step", is_training=True)
         paused = PAUSE_TIMES * pulse.longest_seconds
         if self._allowance.after_seconds is None and paused > limit.seconds:
             return Limit(paused, f"the longest pause before was {duration(pulse.longest_seconds)}")

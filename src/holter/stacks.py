@@ -8,6 +8,7 @@ loop that does not come to that is blocked, and what matters then is the stack o
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import threading
@@ -33,9 +34,10 @@ PATIENCE_SECONDS: Final = 0.2
 LONGEST_TEXT: Final = 1_000
 _LONGEST_PLACE: Final = 120
 _DEEPEST: Final = 10_000
-_OWN: Final = str(Path(__file__).parent)
+_OWN: Final = str(Path(__file__).parent) + os.sep
 _LIBRARIES: Final = tuple(
-    {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(threading.__file__).parent)}
+    str(folder) + os.sep
+    for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(threading.__file__).parent)
 )
 # What a loop refuses that was closed since, or is of another make.
 _REFUSALS: Final = (RuntimeError, OSError, TypeError, NotImplementedError, AttributeError)

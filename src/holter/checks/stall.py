@@ -25,6 +25,7 @@ _WHERE: Final = {
 }
 _NOUNS: Final = {"call": "call", "item": "stream", "step": "step"}
 _SHOWN: Final = 300
+_HELD_UP_NS: Final = 10_000_000_000
 
 
 def _stand_of(one: Still) -> Stand | None:
@@ -57,6 +58,7 @@ class Stall:
     innermost frame first, 12 at most, without holter's own: that of its thread, or of what its task awaits, or of
     the thread of an event loop that is blocked. Arguments and variables are not looked at.
 
+    Where no interval ended for 10 s and more, as in a process that was stopped, one more passes before it tells of it.
     It looks in a thread of its own, so it tells of a program in which everything else hangs; not of one in which C code
     keeps the GIL, where nothing in this process runs: ``holter top`` shows that from outside.
 
@@ -125,7 +127,7 @@ class Stall:
         return None if self._measure is None else self._measure.target
 
     def _begin(self, instance: str) -> None:
-        self._instance = instance
+        self._instance, self._is_late = instance, False
         judged = self._is_judged
         self._hung = HungCalls(self._allowance, judged, is_chosen=self._measure is not None)
         self._steps = MissingSteps(self._allowance, judged)
@@ -142,6 +144,10 @@ class Stall:
             # A forked child, or a new start: what hung before is not its own.
             self._begin(snapshot.process.instance)
         still = {(one.kind, one.series): one for one in self._look(snapshot)}
+        # After a time in which nobody looked, what was held up with it gets one more interval to go on.
+        self._is_late = snapshot.interval_ns >= _HELD_UP_NS and not self._is_late
+        if self._is_late:
+            still = {key: one for key, one in still.items() if key in self._firing}
         over = [self._firing.pop(key) for key in list(self._firing) if key not in still]
         alerts = [incident.resolved(snapshot) for incident in over]
         for key, one in still.items():
