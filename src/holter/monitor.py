@@ -38,12 +38,17 @@ from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
-from holter.upkeep import read_gauges, record_duration, set_figures_of_checks, set_own_figures, tell_of_predecessors
+from holter.upkeep import (
+    planned_wait,
+    read_gauges,
+    record_duration,
+    set_figures_of_checks,
+    set_own_figures,
+    tell_of_predecessors,
+)
 from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
-_SHORTEST_WAIT_SECONDS: Final = 0.005
-_LONGEST_WAIT_SECONDS: Final = 0.1
 _MONITORS: Final[WeakSet[Monitor]] = WeakSet()
 
 
@@ -231,7 +236,7 @@ class Monitor(Instruments):
         interval_ns = int(self.settings.interval_seconds * 1e9)
         due_ns = clock.monotonic_ns() + interval_ns
         while True:
-            clock.wait(stopping, self._plan((due_ns - clock.monotonic_ns()) / 1e9))
+            clock.wait(stopping, planned_wait((due_ns - clock.monotonic_ns()) / 1e9, RECORDER.fill_rate))
             # The last interval is ended by whoever stops.
             if stopping.is_set():
                 return
@@ -245,17 +250,6 @@ class Monitor(Instruments):
                 guard.run("sampling", None, self._samplings.watch)
             if ledger is not None:
                 ledger.collector_ns = clock.thread_cpu_ns()
-
-    def _plan(self, until_due_seconds: float) -> float:
-        """
-        Return how long to wait so that no ring, filling as it did, is more than half full by then.
-
-        A quiet ring may fill at once, so the wait has a bound; a drain that finds nothing costs a
-        few microseconds a ring.
-        """
-        rate = RECORDER.fill_rate
-        soon = min(until_due_seconds, _LONGEST_WAIT_SECONDS)
-        return max(_SHORTEST_WAIT_SECONDS, min(soon, 0.5 / rate) if rate else soon)
 
     def _drain(self) -> None:
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
