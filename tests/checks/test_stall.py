@@ -298,6 +298,24 @@ def test_a_new_process_has_alerts_of_its_own(story: Story) -> None:
     assert again[0].id != story.alerts[-1].id
 
 
+def test_what_was_held_up_with_everything_else_gets_an_interval_to_go_on(story: Story) -> None:
+    """In a process that was stopped, or kept from all CPUs, no call could end; one that hangs still does after it."""
+    story.course.begin("predict")
+    story.course.now_ns += 3600 * SECOND
+    assert [] == story.check.judge(story.course.tick(3600))
+    assert ["firing"] == [one.state for one in story.check.judge(story.course.tick())]
+    story.course.running.clear()
+    assert ["resolved"] == [one.state for one in story.check.judge(story.course.tick(3600))]
+
+
+def test_long_intervals_are_looked_at_too() -> None:
+    """Every second one at least."""
+    story = Story(Stall(after_seconds=5))
+    story.course.begin("predict")
+    found = [len(story.check.judge(story.course.tick(30))) for _ in range(4)]
+    assert [0, 1, 0, 0] == found
+
+
 # -- streams
 
 
