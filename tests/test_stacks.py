@@ -56,8 +56,8 @@ def running(work: Call, *arguments: Any) -> Iterator[threading.Thread]:
 
 
 @contextmanager
-def looping(main: Callable[[asyncio.Event], Awaitable[object]]) -> Iterator[None]:
-    """Run a coroutine in a loop of its own thread, whose event is set at the end."""
+def looping(main: Callable[[asyncio.Event], Awaitable[object]], before: Call = lambda: None) -> Iterator[None]:
+    """Run a coroutine in a loop of its own thread, whose event is set at the end; call *before* ahead of the loop."""
     ready, held = threading.Event(), []
 
     async def run() -> None:
@@ -65,7 +65,11 @@ def looping(main: Callable[[asyncio.Event], Awaitable[object]]) -> Iterator[None
         ready.set()
         await main(held[1])
 
-    with running(lambda: asyncio.run(run())):
+    def work() -> None:
+        before()
+        asyncio.run(run())
+
+    with running(work):
         assert ready.wait(20)
         try:
             yield
@@ -208,6 +212,14 @@ def test_a_call_in_a_task_stands_where_it_awaits(monitor: holter.Monitor, outer:
     through = ["__aenter__"] if outer is in_block else []
     expected = ["inner"] * is_told + through + [outer.__name__] * (outer is not inner) + ["main", "run"]
     assert expected == functions(stand)
+
+
+def test_a_loop_is_found_that_began_after_its_thread_has_recorded(monitor: holter.Monitor) -> None:
+    """By its tasks, though all of them wait."""
+    predict = monitor.watch(inner, name="predict")
+    with looping(predict, before=monitor.watch(lambda: None, name="before")):
+        stand = stands(monitor)
+    assert ("task", "inner") == (stand.in_what, functions(stand)[0])
 
 
 def test_each_of_many_tasks_is_told_by_itself(monitor: holter.Monitor) -> None:

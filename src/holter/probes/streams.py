@@ -67,6 +67,7 @@ class _Stopwatch:
         "_produced_ns",
         "_resumed_ns",
         "_series",
+        "_tell",
         "_units",
         "_waited_ns",
         "_witness",
@@ -77,6 +78,7 @@ class _Stopwatch:
         self._witness = probe.call.witness
         self._call: Call | None = None
         self._series = probe.items.first
+        self._tell: Callable[[Call, int], None]
         self._paused_ns = self._resumed_ns = self._produced_ns = self._waited_ns = self._units = 0
         self._first_ns = self._items = self._asked_ns = 0
         self._last: Any = None
@@ -86,11 +88,12 @@ class _Stopwatch:
         call = self._call
         if call is None:
             call = self._call = self._probe.call.begin()
+            self._tell = call[HOME].asked
             self._resumed_ns = call[START]
         else:
             self._resumed_ns = self._probe.call.scope.now()
             self._waited_ns += self._resumed_ns - self._paused_ns
-        call[HOME].asked(call, self._resumed_ns)
+        self._tell(call, self._resumed_ns)
         return call
 
     def pause(self, item: object) -> None:
@@ -98,7 +101,7 @@ class _Stopwatch:
         scope, call = self._probe.call.scope, self._call
         self._paused_ns = now_ns = scope.now()
         if call is not None:
-            call[HOME].asked(call, -1)
+            self._tell(call, -1)
         produced_ns, self._asked_ns = now_ns - self._resumed_ns + self._asked_ns, 0
         self._produced_ns += produced_ns
         if self._probe.call.units is not None:
@@ -118,7 +121,7 @@ class _Stopwatch:
         scope = self._probe.call.scope
         now_ns = scope.now()
         ring = scope.ring()
-        call[HOME].asked(call, 0)
+        self._tell(call, 0)
         produced_ns = self._produced_ns + now_ns - self._resumed_ns + self._asked_ns
         ring.write(self._probe.producer_time, now_ns, produced_ns, 0, Outcome.OK)
         ring.write(self._probe.consumer_wait, now_ns, self._waited_ns, 0, Outcome.OK)
@@ -146,7 +149,8 @@ class Exchange(_Stopwatch):
         self._witness = self._told = witness
         self._call = call = probe.call.begin()
         self._resumed_ns = call[START]
-        call[HOME].asked(call, self._resumed_ns)
+        self._tell = call[HOME].asked
+        self._tell(call, self._resumed_ns)
 
     def ask(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what *call* returns; an error of it ends this."""
@@ -167,7 +171,7 @@ class Exchange(_Stopwatch):
     def _failed(self, error: BaseException) -> None:
         call: Any = self._call
         begun_ns = call[START]
-        call[HOME].asked(call, 0)
+        self._tell(call, 0)
         self._probe.call.fail(call, error)
         self._told.failed(begun_ns, error)
 
@@ -175,7 +179,7 @@ class Exchange(_Stopwatch):
         """Note that *result* is the whole answer."""
         call: Any = self._call
         begun_ns, end_ns = call[START], self._probe.call.scope.now()
-        call[HOME].asked(call, 0)
+        self._tell(call, 0)
         self._probe.call.end(call, end_ns, self._probe.call.units_of(result))
         self._told.answered(begun_ns, result)
 
@@ -183,7 +187,7 @@ class Exchange(_Stopwatch):
         self._paused_ns = self._probe.call.scope.now()
         self._asked_ns = self._paused_ns - self._resumed_ns
         call: Any = self._call
-        call[HOME].asked(call, -1)
+        self._tell(call, -1)
 
     def stream(self, source: Iterator[Any]) -> Iterator[Any]:
         """Return *source*, whose items are the answer; what is dropped before its first item ends the call as well."""
