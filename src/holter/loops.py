@@ -8,7 +8,7 @@ waits in this loop waited too. Loops are held weakly, and asyncio is never impor
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from itertools import islice
@@ -20,7 +20,7 @@ from holter.recorder import RECORDER
 
 MOST_LOOPS: Final = 32
 MOST_TASKS: Final = 10_000
-_MOST_TRIES: Final = 100
+_MOST_TRIES: Final = 3
 # Closed since, its pipe too, or a loop of another make that takes no context.
 _REFUSALS: Final = (RuntimeError, OSError, TypeError, NotImplementedError, AttributeError)
 
@@ -63,8 +63,13 @@ class Loops:
         tasks = sys.modules.get("asyncio.tasks")
         # Python 3.11 has one set, later ones have two.
         for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):
-            for task in _listed(getattr(tasks, name, ())):
-                self.follow(task.get_loop())
+            # Other threads change them meanwhile. What is found until then is no less of use, so there are few tries:
+            # without a GIL, of tasks that come and go, a hundred took ten seconds.
+            for _ in range(_MOST_TRIES):
+                with suppress(RuntimeError):
+                    for task in islice(getattr(tasks, name, ()), MOST_TASKS):
+                        self.follow(task.get_loop())
+                    break
 
     @staticmethod
     def is_here(loop: Any) -> bool:
@@ -178,14 +183,6 @@ def _current_task(loop: Any) -> int:
     current = getattr(sys.modules.get("asyncio.tasks"), "current_task", None)
     task = None if current is None else current(loop)
     return 0 if task is None else id(task)
-
-
-def _listed(tasks: Iterable[Any]) -> list[Any]:
-    """Return *tasks*, which other threads change meanwhile."""
-    for _ in range(_MOST_TRIES):
-        with suppress(RuntimeError):
-            return list(islice(tasks, MOST_TASKS))
-    return []
 
 
 def _reference(loop: Any) -> Callable[[], Any]:

@@ -75,7 +75,7 @@ def stand_of(call: OpenCall, loops: Loops = LOOPS, patience_seconds: float = PAT
     """
     ident = _ident_of(call.thread)
     if call.task or call.asked_ns or IMPLEMENTATION != "C":
-        asked = _ask(call, loops, patience_seconds)
+        asked = _ask(call, ident, loops, patience_seconds)
         found = next((one.stand for one in asked if one.stand is not None), None)
         if found is not None:
             return found
@@ -126,11 +126,14 @@ class _Question:
         return not self.is_answered.is_set()
 
 
-def _ask(call: OpenCall, loops: Loops, patience_seconds: float) -> list[_Question]:
+def _ask(call: OpenCall, ident: int | None, loops: Loops, patience_seconds: float) -> list[_Question]:
     """Ask all loops that run, and give them all together so much time to answer."""
-    loops.find_waiting()
+    known = loops.open()
+    if all(getattr(loop, "_thread_id", None) != ident for loop in known):
+        loops.find_waiting()
+        known = loops.open()
     asked = []
-    for loop in loops.open():
+    for loop in known:
         question = _Question(loop, call.start_ns)
         if loops.is_here(loop):
             question()
