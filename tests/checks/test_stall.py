@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -572,6 +573,55 @@ def test_a_loop_that_is_blocked_is_told_with_the_stack_of_its_thread(watching: C
     assert "event loop" == alert.evidence["stack_of"]
     assert f"test_stall.py:{block.__code__.co_firstlineno + 1} in block" in str(alert.evidence["stack"])
     assert "its event loop is blocked in" in alert.message
+
+
+MEMBER = """
+    import queue, sys, threading
+    import holter
+
+    @holter.watch
+    def predict():
+        return waiting.get()
+
+    waiting = queue.Queue()
+    checks = [holter.Stall(after_seconds=0.3)]
+    with holter.start("service", interval_seconds=0.1, samplers=[], checks=checks) as monitor:
+        print("ready", flush=True)
+        for line in sys.stdin:
+            if line.strip() == "hang":
+                threading.Thread(target=predict, daemon=True).start()
+            stacks = [one.evidence["stack"] for one in holter.alerts() if "stack" in one.evidence]
+            print([one.evidence["process.pid"] for one in holter.alerts()], *stacks, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
+def test_each_process_of_a_service_takes_its_own_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them hangs and whichever leads, all know of it, and of the process."""
+    monkeypatch.setenv("HOLTER_DIR", str(tmp_path))
+    with ExitStack() as made:
+        members = []
+        for _ in range(2):
+            command = [sys.executable, "-c", textwrap.dedent(MEMBER)]
+            pipe = subprocess.PIPE
+            member = made.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            made.callback(member.kill)
+            members.append(member)
+
+        def told(member: Any, order: str = "") -> str:
+            member.stdin.write(f"{order}\n")
+            member.stdin.flush()
+            return str(member.stdout.readline())
+
+        for member in members:
+            assert "ready\n" == member.stdout.readline()
+        for hanging in members:
+            told(hanging, "hang")
+            for member in members:
+                poll("the alert", lambda pid=hanging.pid, member=member: f"{pid}" in told(member))
+                assert "<string>:7 in predict" in told(member)
+        pids = sorted(member.pid for member in members)
+        assert {str(pids)} == {str(sorted(json.loads(told(member).partition("]")[0] + "]"))) for member in members}
 
 
 KILLED = """
