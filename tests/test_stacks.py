@@ -17,6 +17,8 @@ import pytest
 import holter
 from holter.loops import Loops
 from holter.model import OpenCall
+from holter.probe import CallProbe
+from holter.probes.streams import Exchange, StreamProbe
 from holter.stacks import LONGEST_TEXT, MOST_FRAMES, Stand, stand_of, stand_of_thread
 from metricpages import poll
 
@@ -310,6 +312,44 @@ def test_a_loop_that_is_blocked_stands_where_its_thread_does(monitor: holter.Mon
     assert ["event loop", "event loop", "task"] == [stand.in_what for stand in told.values()]
     assert ["block", "main", "run"] == functions(told["block0"])[:3] == functions(told["wait1"])[:3]
     assert ["wait"] == functions(told["wait2"])[:1]
+
+
+class Nobody:
+    """Is told of answers, and does nothing with them."""
+
+    wants_last = False
+
+    def streamed(self, *_: object) -> None:
+        pass
+
+    answered = failed = streamed
+
+
+def test_an_answer_that_is_awaited_stands_where_its_task_does(monitor: holter.Monitor) -> None:
+    """Until it comes, it is a call as any other, whether it will be a stream or not."""
+    probe = StreamProbe(CallProbe(monitor._scope, "ask"))
+
+    async def main(event: asyncio.Event) -> None:
+        await Exchange(probe, Nobody()).wait(inner(event))
+
+    with looping(main):
+        assert 0 == open_call(monitor, "ask").asked_ns
+        stand = poll("the wait", lambda: one if "inner" in (one := stands(monitor, "ask")).text else None)
+    assert ("task", ["inner", "main", "run"]) == (stand.in_what, functions(stand))
+
+
+def test_a_call_on_the_thread_of_a_loop_blocks_it(monitor: holter.Monitor) -> None:
+    """Though it is no coroutine itself."""
+    waiting = threading.Event()
+    predict = monitor.watch(waiting.wait, name="predict")
+
+    async def main(_: asyncio.Event) -> None:
+        predict()
+
+    with looping(main):
+        stand = stands(monitor)
+        waiting.set()
+    assert ("event loop", ["main", "run"]) == (stand.in_what, functions(stand)[:2])
 
 
 def test_a_loop_is_asked_in_its_own_thread_at_once(monitor: holter.Monitor) -> None:

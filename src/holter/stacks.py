@@ -74,7 +74,7 @@ def stand_of(call: OpenCall, loops: Loops = LOOPS, patience_seconds: float = PAT
     20 ms at most.
     """
     ident = _ident_of(call.thread)
-    if call.task or call.asked_ns or IMPLEMENTATION != "C":
+    if call.task or call.asked_ns or IMPLEMENTATION != "C" or any(_thread_of(one) == ident for one in loops.open()):
         asked = _ask(call, ident, loops, patience_seconds)
         found = next((one.stand for one in asked if one.stand is not None), None)
         if found is not None:
@@ -104,8 +104,7 @@ class _Question:
 
     def __init__(self, loop: Any, start_ns: int) -> None:
         self._loop, self._start_ns = loop, start_ns
-        self.ident: int | None = getattr(loop, "_thread_id", None)
-        """The thread of the loop, None where the loop does not tell."""
+        self.ident = _thread_of(loop)
         self.is_answered, self.is_dropped = threading.Event(), False
         self.stand: Stand | None = None
 
@@ -129,7 +128,7 @@ class _Question:
 def _ask(call: OpenCall, ident: int | None, loops: Loops, patience_seconds: float) -> list[_Question]:
     """Ask all loops that run, and give them all together so much time to answer."""
     known = loops.open()
-    if all(getattr(loop, "_thread_id", None) != ident for loop in known):
+    if all(_thread_of(loop) != ident for loop in known):
         loops.find_waiting()
         known = loops.open()
     asked = []
@@ -150,6 +149,12 @@ def _ask(call: OpenCall, ident: int | None, loops: Loops, patience_seconds: floa
         question.is_answered.wait(max(0.0, deadline - time.monotonic()))
         question.is_dropped = True
     return asked
+
+
+def _thread_of(loop: Any) -> int | None:
+    """Return in which thread a loop runs, None where it does not tell."""
+    ident: int | None = getattr(loop, "_thread_id", None)
+    return ident
 
 
 def _starts(frame: FrameType) -> Iterator[int]:

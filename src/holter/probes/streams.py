@@ -149,8 +149,8 @@ class Exchange(_Stopwatch):
         self._witness = self._told = witness
         self._call = call = probe.call.begin()
         self._resumed_ns = call[START]
+        # Whether it becomes a stream is not known yet: until then it is a call as any other.
         self._tell = call[HOME].asked
-        self._tell(call, self._resumed_ns)
 
     def ask(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what *call* returns; an error of it ends this."""
@@ -171,7 +171,6 @@ class Exchange(_Stopwatch):
     def _failed(self, error: BaseException) -> None:
         call: Any = self._call
         begun_ns = call[START]
-        self._tell(call, 0)
         self._probe.call.fail(call, error)
         self._told.failed(begun_ns, error)
 
@@ -179,7 +178,6 @@ class Exchange(_Stopwatch):
         """Note that *result* is the whole answer."""
         call: Any = self._call
         begun_ns, end_ns = call[START], self._probe.call.scope.now()
-        self._tell(call, 0)
         self._probe.call.end(call, end_ns, self._probe.call.units_of(result))
         self._told.answered(begun_ns, result)
 
