@@ -33,6 +33,7 @@ PATIENCE_SECONDS: Final = 0.2
 """So long a loop may take to come to what it is asked; one that takes longer is blocked."""
 LONGEST_TEXT: Final = 1_000
 _LONGEST_PLACE: Final = 120
+_NO_CALL: Final = -1
 _DEEPEST: Final = 10_000
 _OWN: Final = str(Path(__file__).parent) + os.sep
 _LIBRARIES: Final = tuple(
@@ -75,7 +76,7 @@ def stand_of(call: OpenCall, loops: Loops = LOOPS, patience_seconds: float = PAT
     """
     ident = _ident_of(call.thread)
     if call.task or call.asked_ns or IMPLEMENTATION != "C" or any(_thread_of(one) == ident for one in loops.open()):
-        asked = _ask(call, ident, loops, patience_seconds)
+        asked = _ask(call.start_ns, ident, loops, patience_seconds)
         found = next((one.stand for one in asked if one.stand is not None), None)
         if found is not None:
             return found
@@ -97,6 +98,13 @@ def stand_of_thread(native: int = 0) -> Stand | None:
     """Return where a thread stands, by its native id: the main one, if there is none of that id."""
     ident = _ident_of(native) or threading.main_thread().ident
     return _stand("thread", _stack_of(ident))
+
+
+def stand_of_loop(loops: Loops = LOOPS, patience_seconds: float = PATIENCE_SECONDS) -> Stand | None:
+    """Return where the thread of an event loop stands that is blocked, None if none is."""
+    asked = _ask(_NO_CALL, None, loops, patience_seconds)
+    blocked = next((one for one in asked if one.is_blocked), None)
+    return None if blocked is None else _stand("event loop", _stack_of(blocked.ident))
 
 
 class _Question:
@@ -125,7 +133,7 @@ class _Question:
         return not self.is_answered.is_set()
 
 
-def _ask(call: OpenCall, ident: int | None, loops: Loops, patience_seconds: float) -> list[_Question]:
+def _ask(start_ns: int, ident: int | None, loops: Loops, patience_seconds: float) -> list[_Question]:
     """Ask all loops that run, and give them all together so much time to answer."""
     known = loops.open()
     if all(_thread_of(loop) != ident for loop in known):
@@ -133,7 +141,7 @@ def _ask(call: OpenCall, ident: int | None, loops: Loops, patience_seconds: floa
         known = loops.open()
     asked = []
     for loop in known:
-        question = _Question(loop, call.start_ns)
+        question = _Question(loop, start_ns)
         if loops.is_here(loop):
             question()
         elif loop.is_running():
