@@ -29,7 +29,7 @@ from holter.words import clean
 
 MOST_FRAMES: Final = 12
 """The innermost; holter's own are none of them."""
-PATIENCE_SECONDS: Final = 0.2
+PATIENCE_SECONDS: Final = 0.5
 """So long a loop may take to come to what it is asked; one that takes longer is blocked."""
 LONGEST_TEXT: Final = 1_000
 _LONGEST_PLACE: Final = 120

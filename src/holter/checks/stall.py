@@ -67,7 +67,8 @@ class Stall:
     keeps the GIL, where nothing in this process runs: ``holter top`` shows that from outside.
 
     Costs 0.3 µs an interval for each call in flight, and 5 to 10 µs for each that takes longer than the least that is
-    too long. A stack takes 0.1 ms; where a loop is blocked, 200 ms of waiting in the check's thread. Not thread-safe.
+    too long. A stack takes 0.1 ms; where a loop is blocked, half a second of waiting in the check's thread. Not
+    thread-safe.
 
     Raises:
         ConfigurationError: an argument that cannot work.
