@@ -14,11 +14,19 @@ from crews import Worker
 from holter.chosen import Choice, chosen
 from holter.members import GroupName
 from holter.model import Snapshot
-from holter.names import CALL_DURATION
+from holter.names import (
+    CALL_DURATION,
+    CALL_ENERGY,
+    CALL_NAME,
+    HOST_PRESSURE,
+    PRESSURE_RESOURCE_NAME,
+    PRESSURE_STALLED_TYPE,
+)
 from holter.recording import Membership
 from holter.recordings import listed
 from holter.totals import digest
 from holter.view.onlooker import Onlooker
+from holter.view.surroundings import machine
 from lives import SECOND_NS, FakeTime, Life
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
@@ -282,3 +290,36 @@ def test_items_are_counted_whichever_way_they_are_told(tmp_path: Path) -> None:
 def only_interval(snapshot: Snapshot) -> Snapshot:
     """Return a snapshot whose totals are those of its interval."""
     return replace(snapshot, total=snapshot.interval)
+
+
+def test_what_is_read_every_few_seconds_has_the_same_rate_at_each_look(tmp_path: Path) -> None:
+    """By the times of its readings, of which a window holds one more or less than it is long."""
+    shop, told = Shop(tmp_path), []
+    (life,) = shop.lives
+    attributes = {PRESSURE_RESOURCE_NAME: "cpu", PRESSURE_STALLED_TYPE: "some"}
+    pressure = life.scope.series(HOST_PRESSURE, "s", "counter", attributes)
+    for second in range(40):
+        if second % 5 == 0:
+            life.all[0].write(pressure, shop.fake.ns, 2.5 if second else 0.0, 0, 0)
+            life.turn()
+        told.append(machine(shop.look().whole).get("host_pressure_cpu_some"))
+    begun = told.index(next(filter(None, told)))
+    assert begun <= 5
+    assert pytest.approx([0.5] * (40 - begun)) == told[begun:]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_calls_are_counted_of_late_where_their_energy_is_told(is_told: bool, tmp_path: Path) -> None:  # noqa: FBT001  a case
+    """Else nobody asks, and many calls would cost much."""
+    shop = Shop(tmp_path)
+    (life,) = shop.lives
+    if is_told:
+        life.all[0].write(
+            life.scope.series(CALL_ENERGY, "J", "counter", {CALL_NAME: "predict"}), shop.fake.ns, 5.0, 0, 0
+        )
+    life.turn()
+    shop.look()
+    shop.work(life, 3)
+    life.turn()
+    lately = shop.look().whole.lately
+    assert (3 if is_told else 0) == counted(lately)[0]
