@@ -296,16 +296,22 @@ def test_what_is_read_every_few_seconds_has_the_same_rate_at_each_look(tmp_path:
     """By the times of its readings, of which a window holds one more or less than it is long."""
     shop, told = Shop(tmp_path), []
     (life,) = shop.lives
-    attributes = {PRESSURE_RESOURCE_NAME: "cpu", PRESSURE_STALLED_TYPE: "some"}
-    pressure = life.scope.series(HOST_PRESSURE, "s", "counter", attributes)
+    steady, changing = (
+        life.scope.series(
+            HOST_PRESSURE, "s", "counter", {PRESSURE_RESOURCE_NAME: resource, PRESSURE_STALLED_TYPE: "some"}
+        )
+        for resource in ("cpu", "io")
+    )
     for second in range(40):
         if second % 5 == 0:
-            life.all[0].write(pressure, shop.fake.ns, 2.5 if second else 0.0, 0, 0)
+            for series, grown in ((steady, 2.5), (changing, 1.0 if second % 10 else 4.0)):
+                life.all[0].write(series, shop.fake.ns, grown if second else 0.0, 0, 0)
             life.turn()
-        told.append(machine(shop.look().whole).get("host_pressure_cpu_some"))
-    begun = told.index(next(filter(None, told)))
-    assert begun <= 5
-    assert pytest.approx([0.5] * (40 - begun)) == told[begun:]
+        found = machine(shop.look().whole)
+        told.append([found.get(f"host_pressure_{resource}_some") for resource in ("cpu", "io")])
+    assert [True] * 5 == [None in one for one in told[:5]]
+    assert pytest.approx([0.5] * 35) == [one[0] for one in told[5:]]
+    assert pytest.approx([0.5] * 25) == [one[1] for one in told[15:]], "the mean of the last ten seconds"
 
 
 @pytest.mark.parametrize("is_told", [True, False])
