@@ -481,10 +481,31 @@ def test_averages_are_not_asked_for_after_they_were_fatal(fake: FakeGPUs) -> Non
     assert one["values"]["utilization.general"] == 0.5
 
 
-def test_a_binding_that_does_not_know_averages_has_all_else(fake: FakeGPUs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older one has no such functions."""
-    monkeypatch.delattr(pynvml, "nvmlGpmQueryDeviceSupport")
-    one = read(looked())[0]
-    (reason,) = why(one)
-    assert reason.startswith("unavailable, because nvmlGpmQueryDeviceSupport says: module 'pynvml' has no attribute")
-    assert {"power", "energy", "utilization.general"} <= set(one["values"])
+def test_a_binding_that_does_not_know_averages_has_all_else(
+    fake: FakeGPUs, held: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one has no such functions; what was allocated before that is seen is freed."""
+    for function in ("nvmlGpmSampleGet", "nvmlGpmQueryDeviceSupport"):
+        monkeypatch.delattr(pynvml, function)
+        one = read(looked())[0]
+        (reason,) = why(one)
+        assert reason.startswith(f"unavailable, because {function} says: module 'pynvml' has no attribute")
+        assert {"power", "energy", "utilization.general"} <= set(one["values"])
+        assert held() == 0
+
+
+def test_parts_that_say_nothing_while_the_driver_is_away_are_no_reason_to_doubt(fake: FakeGPUs) -> None:
+    """Averages of a part are given up only where it is known to be there."""
+    fake.says(parts__1=1)
+    gpus = looked()
+    fake.says(fail__nvmlDeviceGetMemoryInfo_v2=UNKNOWN, fail__nvmlDeviceGetCount_v2=UNKNOWN)
+    for _ in range(10):
+        assert "sm_utilization" in read(gpus)[2]["values"]
+    fake.says(fail__nvmlDeviceGetMemoryInfo_v2=None, fail__nvmlDeviceGetCount_v2=None)
+    read(gpus)
+    fake.says(fail__nvmlDeviceGetMemoryInfo_v2=UNKNOWN)
+    for _ in range(2):
+        read(gpus)
+    with pytest.raises(GPUsUnavailable, match="after nvmlGpmMetricsGet a part's memory could not be read") as raised:
+        read(gpus)
+    assert raised.value.culprit == "nvmlGpmMetricsGet"

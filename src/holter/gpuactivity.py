@@ -84,8 +84,8 @@ class Activity:
             self._take(gpu)
             self._taken_ns = time_ns
             self._told = self._averages()
-        except nvml.NVMLError as error:
-            if error.__notes__ != [FUNCTION] or isinstance(error, self._lasting):
+        except (nvml.NVMLError, AttributeError) as error:
+            if getattr(error, "__notes__", ()) != [FUNCTION] or isinstance(error, self._lasting):
                 self.close()
                 raise
             # The samples are good all the same, and the next look has a newer one.

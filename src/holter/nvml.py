@@ -7,7 +7,6 @@ Imported by the helper process too, and so of the standard library alone; `nvidi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -163,8 +162,10 @@ class NVML:
                 raise GPUsUnavailable(f"after {FUNCTION} a part's memory could not be read", culprit=FUNCTION)
 
     def _still_there(self) -> set[str]:
-        with suppress(self._nvml.NVMLError):
+        try:
             self._enumerate()
+        except self._nvml.NVMLError:
+            return set()  # it is the driver that is not well
         return {gpu.id for gpu in self._gpus}
 
     def _kin(self, pid: int) -> str:
