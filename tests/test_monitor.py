@@ -21,6 +21,7 @@ from holter.monitor import Monitor
 from holter.names import COLLECTOR_DURATION, EXPORTER_NAME, INTERNAL_ERRORS, OVERHEAD, PLACE, RECORDS_LOST
 from holter.recorder import RECORDER
 from holter.ring import IMPLEMENTATION
+from holter.upkeep import until_next_drain
 from interruptions import needs_timer
 from programs import succeed
 
@@ -271,12 +272,12 @@ def test_intervals_end_on_the_beat(monitors: Callable[..., Monitor]) -> None:
     ]
 
 
-def test_wakes_up_before_the_busiest_ring_is_full(monitors: Callable[..., Monitor]) -> None:
+def test_wakes_up_before_the_busiest_ring_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait is half of the time that the busiest ring takes to fill, 5 ms at least and 100 ms at most."""
-    monitor, plans = monitors(), {}
+    plans = {}
     for rate in (0.0, 0.1, 10.0, 50.0, 10_000.0):
-        RECORDER.fill_rate = rate
-        plans[rate] = [monitor._plan(until) for until in (10.0, 0.02, -1.0)]
+        monkeypatch.setattr(RECORDER, "fill_rate", rate)
+        plans[rate] = [until_next_drain(until) for until in (10.0, 0.02, -1.0)]
     assert {
         0.0: [0.1, 0.02, 0.005],
         0.1: [0.1, 0.02, 0.005],

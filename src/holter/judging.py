@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -123,7 +124,7 @@ class Judges:
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
         self._guard, self._path = scope.guard, path
-        self._judges = [Judge(check, scope.guard, key) for key, check in _keyed(checks)]
+        self._judges = [Judge(check, scope.guard, key) for key, check in keyed(checks)]
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
         self._owners: dict[str, Judge] = {}
@@ -165,7 +166,8 @@ class Judges:
                 delivery.wait_until_idle(until)
         for judge in self._judges:
             self._resume(judge)
-        alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
+        given = [(replace(alert, source=judge.key), judge) for judge in self._judges for alert in judge.fetch()]
+        alerts = [alert for alert, judge in given if self._is_new(alert, judge)]
         self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
 
@@ -195,7 +197,7 @@ class Judges:
         """Take over the alerts that go on firing; they are no new ones, so only the log says so."""
         resumed, judge.resumed = judge.resumed, ()
         for alert in resumed:
-            self.alerts[alert.id], self._owners[alert.id] = alert, judge
+            self.alerts[alert.id], self._owners[alert.id] = replace(alert, source=judge.key), judge
             _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
 
     def _keep(self, now_ns: int) -> None:
@@ -221,7 +223,7 @@ def _is_same(one: str | None, other: str | None) -> bool:
     return one is other
 
 
-def _keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
+def keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
     """Yield each check with what it is known by in the next process: what it says of itself, or its class."""
     seen: dict[str, int] = {}
     for check in checks:

@@ -18,6 +18,20 @@ from holter.scope import Scope
 from holter.values import number
 
 _LOGGER: Final = logging.getLogger("holter")
+_SHORTEST_WAIT_SECONDS: Final = 0.005
+_LONGEST_WAIT_SECONDS: Final = 0.1
+
+
+def until_next_drain(until_due_seconds: float) -> float:
+    """
+    Return how long to wait so that no ring, filling as it did, is more than half full by then.
+
+    A quiet ring may fill at once, so the wait has a bound; a drain that finds nothing costs a
+    few microseconds a ring.
+    """
+    rate = RECORDER.fill_rate
+    soon = min(until_due_seconds, _LONGEST_WAIT_SECONDS)
+    return max(_SHORTEST_WAIT_SECONDS, min(soon, 0.5 / rate) if rate else soon)
 
 
 def read_gauges(scope: Scope) -> None:
