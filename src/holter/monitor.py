@@ -38,12 +38,18 @@ from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
-from holter.upkeep import read_gauges, record_duration, set_figures_of_checks, set_own_figures, tell_of_predecessors
+from holter.switches import Switches
+from holter.upkeep import (
+    read_gauges,
+    record_duration,
+    set_figures_of_checks,
+    set_own_figures,
+    tell_of_predecessors,
+    until_next_drain,
+)
 from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
-_SHORTEST_WAIT_SECONDS: Final = 0.005
-_LONGEST_WAIT_SECONDS: Final = 0.1
 _MONITORS: Final[WeakSet[Monitor]] = WeakSet()
 
 
@@ -115,7 +121,7 @@ class Monitor(Instruments):
         self._threads: list[threading.Thread] = []
         self._deliveries: list[Delivery] = []
         self._history = History()
-        self._judges = Judges(self._scope, ())
+        self._judges, self._switches = Judges(self._scope, ()), Switches(self._scope, ())
         self._latest: Snapshot | None = None
         self._membership = Membership()
         self._samplings: Samplings | None = None
@@ -159,6 +165,7 @@ class Monitor(Instruments):
             RECORDER.readers.add(self)
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
+        self._switches = Switches(self._scope, self.settings.checks)
         self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
         self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
@@ -212,6 +219,7 @@ class Monitor(Instruments):
         if complete and not self._is_asleep:
             guard.run("group", None, self._membership.hand_over, lambda: self._turn_over(half, now=True))
         self.is_running = self._is_asleep = False
+        self._switches.close()
         for delivery in (*self._deliveries, *self._judges.deliveries):
             delivery.close(deadline)
         for thread in self._threads:
@@ -231,7 +239,7 @@ class Monitor(Instruments):
         interval_ns = int(self.settings.interval_seconds * 1e9)
         due_ns = clock.monotonic_ns() + interval_ns
         while True:
-            clock.wait(stopping, self._plan((due_ns - clock.monotonic_ns()) / 1e9))
+            clock.wait(stopping, until_next_drain((due_ns - clock.monotonic_ns()) / 1e9))
             # The last interval is ended by whoever stops.
             if stopping.is_set():
                 return
@@ -245,17 +253,6 @@ class Monitor(Instruments):
                 guard.run("sampling", None, self._samplings.watch)
             if ledger is not None:
                 ledger.collector_ns = clock.thread_cpu_ns()
-
-    def _plan(self, until_due_seconds: float) -> float:
-        """
-        Return how long to wait so that no ring, filling as it did, is more than half full by then.
-
-        A quiet ring may fill at once, so the wait has a bound; a drain that finds nothing costs a
-        few microseconds a ring.
-        """
-        rate = RECORDER.fill_rate
-        soon = min(until_due_seconds, _LONGEST_WAIT_SECONDS)
-        return max(_SHORTEST_WAIT_SECONDS, min(soon, 0.5 / rate) if rate else soon)
 
     def _drain(self) -> None:
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
@@ -309,6 +306,8 @@ class Monitor(Instruments):
                 else:
                     delivery.offer(seen, alerts, now=now)
             CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
+            if self.is_running:
+                self._scope.guard.run("guard", None, self._switches.turn, self.alerts)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
             turn.release()
