@@ -63,7 +63,7 @@ class Guard(Generic[P, R]):
     `SLO`, or a `Limit` on "max", "p95" or higher); without that they must end within the cool-down. With up
     to *tolerance* bad ones, *primary* serves again; with more the fallback does, for twice as long as before, at
     most *longest_retry_seconds*. If *primary* has served for ten times *retry_seconds*, one doubling is forgiven:
-    by default it switches to the fallback 7 times an hour at most, whatever the alerts do.
+    by default it switches to the fallback 9 times an hour at most, whatever the alerts do.
 
     **While the alert fires on**, as that of an objective does for hours, *primary* serves on probation: its calls
     are measured like trials, and it is left again if they have clearly become bad. Alerts that are not on *primary*

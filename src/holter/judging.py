@@ -128,6 +128,7 @@ class Judges:
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
         self._owners: dict[str, Judge] = {}
+        self._resumed: list[Alert] = []
         self._is_judging = False
         self._written: list[str | None] = []
         self._keeps = path is not None and any(judge.remembers for judge in self._judges)
@@ -171,6 +172,11 @@ class Judges:
         self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
 
+    def resumed(self) -> list[Alert]:
+        """Return the alerts that have been taken over since the last time: new to the other processes of the group."""
+        resumed, self._resumed = self._resumed, []
+        return resumed
+
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)
         if (known.state if known is not None else "resolved") == alert.state:
@@ -198,6 +204,7 @@ class Judges:
         resumed, judge.resumed = judge.resumed, ()
         for alert in resumed:
             self.alerts[alert.id], self._owners[alert.id] = replace(alert, source=judge.key), judge
+            self._resumed.append(self.alerts[alert.id])
             _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
 
     def _keep(self, now_ns: int) -> None:

@@ -305,7 +305,7 @@ class Monitor(Instruments):
                     delivery.rest()
                 else:
                     delivery.offer(seen, alerts, now=now)
-            CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
+            CHRONICLE.keep(self, snapshot, [*self._judges.resumed(), *alerts], self._history, cursors, now=now)
             if self.is_running:
                 self._scope.guard.run("guard", None, self._switches.turn, self.alerts)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
