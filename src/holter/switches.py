@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
@@ -12,6 +13,7 @@ from holter import words
 from holter.documents import LONGEST_TEXT
 from holter.judging import keyed
 from holter.model import Alert, Check
+from holter.names import PROCESS_PID
 from holter.recorder import RECORDER
 from holter.scope import Scope
 
@@ -84,7 +86,10 @@ class Switches:
         """Tell the guards of the *alerts* that there are, which are asked for where there is a guard."""
         guards = [] if self._is_over else GUARDS.all()
         followers = [guard for guard in guards if self._is_followed_by(guard)]
-        told = {alert.id: alert for alert in alerts()} if followers else {}
+        # What another process has of itself, it has to act upon by itself.
+        mine = {PROCESS_PID: os.getpid()}
+        everybodys = alerts() if followers else ()
+        told = {one.id: one for one in everybodys if {**mine, **one.evidence}[PROCESS_PID] == mine[PROCESS_PID]}
         for guard in followers:
             chosen = {key: alert for key, alert in told.items() if self._is_for(guard, alert)}
             self._scope.guard.run("guard", None, guard.hear, self._scope, chosen)
