@@ -110,7 +110,7 @@ class Switches:
             return True
         turns = self._turns[guard] = self._turns.get(guard, 0) + 1
         if turns == _TURNS_ALONE and not guard.is_heard:
-            what = f"{guard!r} is for a check that no running monitor has, and will not switch: give it to start, too"
+            what = f"{guard!r} is for a check that no running monitor has, and will not switch: give that check to start too"
             _LOGGER.warning("holter: %s", words.clean(what, 500))
         return False
 

@@ -14,6 +14,7 @@ _MOST_KEPT: Final = 10_000
 # A share of bad calls so many times the one that is allowed is what a relapse is told by.
 _WORSE: Final = 5.0
 _WORST: Final = 0.9
+_LEAST_ALLOWED: Final = 0.01
 # Calls that are as bad as is allowed give a false alarm once in e**10, 22,000 calls; better ones hardly ever.
 _SURE: Final = 10.0
 
@@ -190,7 +191,7 @@ class Probation(Measured):
 
     def __init__(self, terms: Terms, now: Callable[[], int]) -> None:
         super().__init__(terms, now)
-        allowed = max(terms.tolerance, 1 / terms.calls)
+        allowed = max(terms.tolerance, _LEAST_ALLOWED)
         worse = min(_WORST, _WORSE * allowed)
         self._of_bad, self._of_good = math.log(worse / allowed), math.log((1 - worse) / (1 - allowed))
         self._sum = 0.0

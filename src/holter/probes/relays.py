@@ -34,9 +34,13 @@ def _made(function: Callable[..., Any], permit: Permit, args: tuple[Any, ...], k
 
 
 def _coroutine(function: Callable[..., Any], permit: Permit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    made: Any = _awaited(_made(function, permit, args, kwargs), permit)
-    # What a coroutine that nobody awaited is called by.
-    made.__name__, made.__qualname__ = function.__name__, function.__qualname__
+    return _named(_awaited(_made(function, permit, args, kwargs), permit), function)
+
+
+def _named(made: Any, function: Any) -> Any:
+    """Return *made* with the name of *function*: what a coroutine that nobody awaited is called by."""
+    made.__name__ = getattr(function, "__name__", made.__name__)
+    made.__qualname__ = getattr(function, "__qualname__", made.__qualname__)
     return made
 
 
@@ -52,7 +56,7 @@ async def _awaited(running: Awaitable[Any], permit: Permit) -> Any:
 
 
 def _generator(function: Callable[..., Any], permit: Permit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _stream(_made(function, permit, args, kwargs), permit)
+    return _named(_stream(_made(function, permit, args, kwargs), permit), function)
 
 
 def _stream(source: Generator[Any, Any, Any], permit: Permit) -> Generator[Any, Any, Any]:
@@ -80,7 +84,7 @@ def _stream(source: Generator[Any, Any, Any], permit: Permit) -> Generator[Any, 
 def _async_generator(
     function: Callable[..., Any], permit: Permit, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    return _async_stream(_made(function, permit, args, kwargs), permit)
+    return _named(_async_stream(_made(function, permit, args, kwargs), permit), function)
 
 
 async def _async_stream(source: AsyncGenerator[Any, Any], permit: Permit) -> AsyncGenerator[Any, Any]:
