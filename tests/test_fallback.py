@@ -102,7 +102,7 @@ def test_it_is_called_as_the_primary_is(monitor: Monitor, clock: Time) -> None:
     assert ("old", 3) == of_one(1)
 
 
-def test_an_error_of_the_primary_is_raised_and_not_answered_by_the_fallback(monitor: Monitor) -> None:
+def test_an_error_of_the_primary_is_raised_and_not_answered_by_the_fallback(monitor: Monitor, clock: Time) -> None:
     """No call is made twice."""
     calls: list[str] = []
 
@@ -114,6 +114,15 @@ def test_an_error_of_the_primary_is_raised_and_not_answered_by_the_fallback(moni
     with pytest.raises(ValueError):  # noqa: PT011 - the very one
         guard()
     assert ["primary"] == calls
+    measured = on_trial(Guard(monitor.watch(primary), spare_of(calls), when=anything, hold=False), monitor, clock)
+    with pytest.raises(ValueError):  # noqa: PT011 - the very one
+        measured()
+    assert ["primary", "primary"] == calls
+
+
+def spare_of(calls: list[str]) -> Callable[[], None]:
+    """Return a fallback that notes its calls."""
+    return lambda: calls.append("fallback")
 
 
 def test_what_has_begun_goes_on_where_it_is(monitor: Monitor) -> None:
@@ -534,7 +543,7 @@ def test_a_guard_whose_check_nobody_has_says_so(caplog: pytest.LogCaptureFixture
             monitor.snapshot()
     said = [record.getMessage() for record in caplog.records if repr(guard) in record.getMessage()]
     assert [
-        f"holter: {guard!r} is for a check that no running monitor has, and will not switch: give that check to start too"
+        f"holter: {guard!r} is for a check that no running monitor has, and will not switch: give it to start too"
     ] == said
 
 

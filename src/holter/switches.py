@@ -80,12 +80,13 @@ class Switches:
         self._scope, self._keyed = scope, list(keyed(checks))
         self._sources: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
         self._turns: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._is_over = False
+        self._over = threading.Event()
 
     def turn(self, alerts: Callable[[], Iterable[Alert]]) -> None:
         """Tell the guards of the *alerts* that there are, which are asked for where there is a guard."""
-        guards = [] if self._is_over else GUARDS.all()
-        followers = [guard for guard in guards if self._is_followed_by(guard)]
+        if self._over.is_set():
+            return
+        followers = [guard for guard in GUARDS.all() if self._is_followed_by(guard)]
         # What another process has of itself, it has to act upon by itself.
         mine = {PROCESS_PID: os.getpid()}
         everybodys = alerts() if followers else ()
@@ -93,13 +94,13 @@ class Switches:
         for guard in followers:
             chosen = {key: alert for key, alert in told.items() if self._is_for(guard, alert)}
             self._scope.guard.run("guard", None, guard.hear, self._scope, chosen)
-        if self._is_over:
+        if self._over.is_set():
             # Since this began.
             self.close()
 
     def close(self) -> None:
         """The monitor has stopped: guards go on without its alerts."""
-        self._is_over = True
+        self._over.set()
         for guard in GUARDS.all():
             self._scope.guard.run("guard", None, guard.leave, self._scope)
 
@@ -110,7 +111,7 @@ class Switches:
             return True
         turns = self._turns[guard] = self._turns.get(guard, 0) + 1
         if turns == _TURNS_ALONE and not guard.is_heard:
-            what = f"{guard!r} is for a check that no running monitor has, and will not switch: give that check to start too"
+            what = f"{guard!r} is for a check that no running monitor has, and will not switch: give it to start too"
             _LOGGER.warning("holter: %s", words.clean(what, 500))
         return False
 
