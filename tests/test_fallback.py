@@ -403,6 +403,14 @@ def spare(x: int, *, scale: float = 2.0) -> float:
 
 
 shared = Monitor("shared", samplers=[])
+
+
+@shared.watch(name="by value")
+def by_value(x: int) -> float:
+    """Scale x."""
+    return x * 2.0
+
+
 guarded = Guard(shared.watch(plain), shared.watch(spare), when=anything)
 guarded.__name__ = guarded.__qualname__ = "guarded"
 
@@ -458,7 +466,7 @@ def test_copies_and_pickles(monitor: Monitor) -> None:
     assert copy.deepcopy([guarded])[0] is guarded
     assert pickle.loads(pickle.dumps(guarded)) is guarded  # noqa: S301 - our own bytes
     check = holter.Limit(guarded, "p99", above=0.2)
-    nameless: Any = Guard(shared.watch(plain, name="by value"), spare, when=check, trial_calls=7)
+    nameless: Any = Guard(by_value, spare, when=check, trial_calls=7)
     anew = pickle.loads(pickle.dumps(nameless))  # noqa: S301 - as above
     assert anew is not nameless
     assert (4.0, "Guard('by value', 'spare')", 7) == (anew(2), repr(anew), anew._breaker._terms.calls)

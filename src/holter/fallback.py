@@ -104,6 +104,7 @@ class Guard(Generic[P, R]):
         }
         self._options["when"] = self.when = checked_when(when)
         patience = checked_patience(retry_seconds, longest_retry_seconds)
+        self._given = primary, fallback
         self._kind = checked_kind(primary, fallback)
         self._primary, self._fallback = watched(primary, fallback, default._scope)  # noqa: SLF001 - the default monitor's
         self._name, self._other = called(self._primary), called(self._fallback)
@@ -151,7 +152,7 @@ class Guard(Generic[P, R]):
             found = getattr(found, part, None)
         if found is self and not (self.__module__ == "__main__" and is_pickled_by_value()):
             return name
-        return _again, (self._primary, self._fallback, self._options)
+        return _again, (*self._given, self._options)
 
     # -- what serves
 
