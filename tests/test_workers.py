@@ -98,6 +98,10 @@ class Service:
             return {}
         return values(body.decode()) if status == 200 else {}
 
+    def failed(self) -> list[float]:
+        """Return how many calls failed, of each kind of error."""
+        return [value for key, value in self.counted().items() if "ValueError" in key and "_count" in key]
+
     def calls(self, where: str = "port") -> float:
         """Return how many calls a page counts."""
         name = "holter_call_duration_seconds_count"
@@ -204,8 +208,8 @@ def test_recycled_workers_leave_page_and_disk_as_they_were(tmp_path: Path) -> No
                 shown = calls
                 sizes.append((len(page), len(list(recordings.iterdir()))))
         assert service.counts_all()
-        failed = [value for key, value in service.counted().items() if "ValueError" in key and "_count" in key]
-        assert [len(range(0, 300, 7))] == failed
+        # Whoever leads may just be one of those that end.
+        poll("the failed calls", lambda: service.failed() == [len(range(0, 300, 7))])
         assert len(seen) > 10
     pages, files = zip(*sizes[len(sizes) // 2 :], strict=True)
     assert max(pages) <= min(pages) + 40
