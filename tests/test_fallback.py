@@ -428,7 +428,9 @@ def test_inspect_sees_the_primary(monitor: Monitor) -> None:
         yield x
 
     plain.route = "/plain"  # type: ignore[attr-defined]
+    plain.when = plain._serve = "a note"  # type: ignore[attr-defined]  # as above
     guard: Any = Guard(monitor.watch(plain), spare, when=anything)
+    assert ((anything,), 4.0) == (guard.when, guard(2))
     assert inspect.signature(plain) == inspect.signature(guard)
     assert ("plain", "Scale x.", __name__, "/plain") == (guard.__name__, guard.__doc__, guard.__module__, guard.route)
     assert inspect.unwrap(guard) is plain

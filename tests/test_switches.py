@@ -18,8 +18,9 @@ from holter.switches import GUARDS, Switches
 class Listener:
     """A guard that only listens."""
 
-    def __init__(self, *when: Any) -> None:
+    def __init__(self, *when: Any, scope: Scope | None = None) -> None:
         self.when, self.told, self.left = when, list[set[str]](), 0
+        self.scope_number = 0 if scope is None else scope.number
         self.is_heard = True
         GUARDS.add(self)
 
@@ -50,23 +51,26 @@ def test_a_guard_hears_of_its_own_checks() -> None:
     """Of the very object, or one that looks the same; of two alike, each hears of its own."""
     slow, errors = Limit("a", "p99", above=1), Limit("b", "last", above=1)
     first, second = Nameless(), Nameless()
-    switches = Switches(Scope(), [slow, errors, first, second])
+    scope = Scope()
+    switches = Switches(scope, [slow, errors, first, second])
     listeners = [
         Listener(slow),
         Listener(Limit("a", "p99", above=1)),
         Listener(errors, first),
         Listener(second),
-        Listener(lambda one: one.id == "4"),
+        Listener(lambda one: one.id == "4", scope=scope),
+        Listener(lambda one: one.id == "4", scope=Scope()),
+        Listener(lambda one: one.id == "4", second, scope=Scope()),
         Listener(Limit("c", "last", above=1)),
     ]
     sources = [repr(slow), repr(errors), "Nameless", "Nameless #2", ""]
     alerts = [alert(id=str(place), source=source) for place, source in enumerate(sources)]
     switches.turn(lambda: alerts)
-    assert [[{"0"}], [{"0"}], [{"1", "2"}], [{"3"}], [{"4"}], []] == [one.told for one in listeners]
+    assert [[{"0"}], [{"0"}], [{"1", "2"}], [{"3"}], [{"4"}], [], [{"3"}], []] == [one.told for one in listeners]
     switches.close()
     switches.turn(lambda: alerts)
-    assert [1] * 6 == [one.left for one in listeners]
-    assert [1, 1, 1, 1, 1, 0] == [len(one.told) for one in listeners]
+    assert [1] * 8 == [one.left for one in listeners]
+    assert [1, 1, 1, 1, 1, 0, 1, 0] == [len(one.told) for one in listeners]
 
 
 def test_a_guard_does_not_hear_of_other_processes() -> None:

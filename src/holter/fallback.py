@@ -30,8 +30,15 @@ Side = Literal["primary", "fallback"]
 
 _LOGGER: Final = logging.getLogger("holter")
 _LEVELS: Final[Mapping[State, float]] = {"primary": 0.0, "trial": 0.5, "fallback": 1.0}
-# What inspect asks a function for.
-_OF_A_FUNCTION: Final = ("__code__", "__defaults__", "__kwdefaults__")
+# What inspect asks a function for, and what holter notes on one that is watched.
+_SHOWN: Final = (
+    "__code__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__holter_call__",
+    "__holter_scope__",
+    "__holter_expected__",
+)
 
 
 class Guard(Generic[P, R]):
@@ -40,9 +47,9 @@ class Guard(Generic[P, R]):
 
     *fallback* is another version, a cached or an averaged answer: a callable of the same kind as *primary*, which
     takes the same arguments. *when* is one of the monitor's ``checks``, several of them, or a function of an alert
-    that tells whether to switch at it, as ``lambda alert: alert.severity == "critical"``. Both are watched, if they
-    are not yet, under their own names: so what each has served is seen. The guard stands for *primary* as the
-    target of a check, and in a class it is a method.
+    that tells whether to switch at it, as ``lambda alert: alert.severity == "critical"``; that one is asked about all
+    alerts of the monitor whose *primary* is. Both callables are watched, if they are not yet, under their own names:
+    so what each has served is seen. The guard stands for *primary* as the target of a check; in a class it is a method.
 
     **Each call goes to one of the two**, which is settled when it is made: a call or a stream that has begun goes on
     where it is, an error of *primary* is raised and not answered by *fallback*, and nothing is called twice.
@@ -108,10 +115,11 @@ class Guard(Generic[P, R]):
         self._kind = checked_kind(primary, fallback)
         self._primary, self._fallback = watched(primary, fallback, default._scope)  # noqa: SLF001 - the default monitor's
         self._name, self._other = called(self._primary), called(self._fallback)
-        # What others have noted on the function too, and holter on the watched one.
-        functools.update_wrapper(self, self._primary)
+        self.scope_number: int = getattr(self._primary, "__holter_scope__", 0)
+        functools.update_wrapper(self, self._primary, updated=())
+        # What others have noted on the function, too; of the guard's own it hides nothing.
         noted = {key for key in dir(inspect.unwrap(self._primary)) if key[:2] != "__" and not hasattr(self, key)}
-        self.__dict__.update({key: getattr(self._primary, key, None) for key in (*_OF_A_FUNCTION, *noted)})
+        self.__dict__.update({key: getattr(self._primary, key, None) for key in (*_SHOWN, *noted)})
         terms = checked_terms(self._primary, self.when, below, trial_calls, tolerance)
         self._breaker = Breaker(terms, patience, self._sees_others if hold is None else lambda _: bool(hold))
         self._turn = threading.Lock()
@@ -184,7 +192,7 @@ class Guard(Generic[P, R]):
         self._install()
         serves = "it is left to alerts again" if side is None else f"{self._said(side)} serves from now on"
         _LOGGER.warning("holter: %s", words.clean(f"{self!r}: {serves}, because somebody says so", 500))
-        scope = scope_numbered(getattr(self._primary, "__holter_scope__", None))
+        scope = scope_numbered(self.scope_number)
         if scope is not None:
             self._record(scope, side or self._breaker.state, "forced")
 

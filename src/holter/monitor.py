@@ -303,7 +303,7 @@ class Monitor(Instruments):
             hand_out(self._deliveries, (snapshot, alerts), (whole, everybodys), now=now)
             CHRONICLE.keep(self, snapshot, [*self._judges.resumed(), *alerts], self._history, cursors, now=now)
             if self.is_running:
-                self._scope.guard.run("guard", None, self._switches.turn, self.alerts)
+                self._scope.guard.run("guard", None, self._switches.turn, self._acted_upon)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
             turn.release()
@@ -356,6 +356,9 @@ class Monitor(Instruments):
         """
         own = tuple(self._judges.alerts.values())
         return self._scope.guard.run("group", own, self._membership.alerts, own)
+
+    def _acted_upon(self) -> tuple[Alert, ...]:
+        return self._membership.acted_upon(self._judges.alerts.values())
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""

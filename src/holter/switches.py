@@ -27,6 +27,8 @@ class Switched(Protocol):
     """What takes in alerts, and switches."""
 
     when: tuple[Selector, ...]
+    scope_number: int
+    """Whose alerts functions choose from, and who misses a check that nobody has."""
 
     @property
     def is_heard(self) -> bool:
@@ -107,7 +109,11 @@ class Switches:
     def _is_followed_by(self, guard: Switched) -> bool:
         if guard not in self._sources:
             self._sources[guard] = {key for one in guard.when for key in self._keys(one)}
-        if self._sources[guard] or any(not isinstance(one, Check) for one in guard.when):
+        if self._sources[guard]:
+            return True
+        if guard.scope_number != self._scope.number:
+            return False
+        if any(not isinstance(one, Check) for one in guard.when):
             return True
         turns = self._turns[guard] = self._turns.get(guard, 0) + 1
         if turns == _TURNS_ALONE and not guard.is_heard:
@@ -125,5 +131,7 @@ class Switches:
     def _is_for(self, guard: Switched, alert: Alert) -> bool:
         if alert.source[:LONGEST_TEXT] in self._sources[guard]:
             return True
+        if guard.scope_number != self._scope.number:
+            return False
         chosen = (one for one in guard.when if not isinstance(one, Check))
         return any(self._scope.guard.run("guard when", None, one, alert) for one in chosen)
