@@ -40,6 +40,7 @@ if typing.TYPE_CHECKING:
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.fallback import Guard
     from holter.model import (
         Alert,
         Check,
@@ -79,6 +80,7 @@ __all__ = [
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
+    "Guard",
     "HolterError",
     "HostSampler",
     "Limit",
@@ -135,6 +137,7 @@ _LATER = {
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
     "GPUSampler": "samplers.gpu",
+    "Guard": "fallback",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",

@@ -212,7 +212,8 @@ class Alert:
 
     ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
-    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along.
+    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along. ``source``, which
+    the monitor fills in, is the check that gave it, as the processes of a group know it.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -234,6 +235,7 @@ class Alert:
     next_step: str = ""
     evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     related: tuple[str, ...] = ()
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

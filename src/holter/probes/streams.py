@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FunctionType
@@ -11,7 +10,7 @@ from typing import Any
 
 from holter import context, names
 from holter._ring import HOME, START, Call
-from holter.guard import traceback_of
+from holter.passing import as_it_came, first_step
 from holter.probe import CallProbe, ExchangeWitness, StreamEnd
 from holter.record import UNITS_MAXIMUM, Outcome
 from holter.ring import NATIVE
@@ -270,7 +269,7 @@ def _in_c(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
                 raise
             # Only this does `yield from` not pass on, and a generator may do with it what it likes.
             resume = step.throw
-            argument: Any = _as_it_came(error)
+            argument: Any = as_it_came(error)
         while True:
             try:
                 item = [resume(argument)]
@@ -280,7 +279,7 @@ def _in_c(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
             try:
                 resume, argument = step.send, (yield item.pop())
             except BaseException as error:  # noqa: BLE001 - passed on to the source
-                resume, argument = step.throw, _as_it_came(error)
+                resume, argument = step.throw, as_it_came(error)
 
     return watched_stream
 
@@ -313,7 +312,7 @@ def _in_python(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
             try:
                 step, argument = source.send, (yield item.pop())
             except BaseException as error:  # noqa: BLE001 - passed on to the source
-                step, argument = source.throw, _as_it_came(error)
+                step, argument = source.throw, as_it_came(error)
 
     return watched_stream
 
@@ -326,7 +325,7 @@ def watch_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], pro
     @functools.wraps(function, updated=())
     async def watched_stream(source: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
         clock = _Stopwatch(stream)
-        step: Any = _first_step(source)
+        step: Any = first_step(source)
         while True:
             call, outer = clock.resume(), context.CONTEXT.get()
             context.CONTEXT.set(call)
@@ -346,7 +345,7 @@ def watch_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], pro
             try:
                 step = source.asend((yield item.pop()))
             except BaseException as error:  # noqa: BLE001 - passed on to the source
-                step = source.athrow(_as_it_came(error))
+                step = source.athrow(as_it_came(error))
 
     return _binding(function, watched_stream, CO_ASYNC_GENERATOR)
 
@@ -366,23 +365,3 @@ def _binding(function: Callable[..., Any], stream: Callable[[Any], Any], kind: i
     code = watched.__code__
     flagged = FunctionType(code.replace(co_flags=code.co_flags | kind), globals(), closure=watched.__closure__)
     return functools.wraps(function, updated=())(flagged)
-
-
-def _first_step(source: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """
-    Return the step to the first item of *source*, without telling the event loop about it.
-
-    The loop closes what it knows when it ends, and it knows the watched stream, which closes its source.
-    """
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return source.asend(None)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-
-
-def _as_it_came(error: BaseException) -> BaseException:
-    """Return *error*, caught where it was thrown in, without the line of this module in its traceback."""
-    traceback = traceback_of(error)
-    return error if traceback is None else BaseException.with_traceback(error, traceback.tb_next)
