@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.guard import class_name
 from holter.values import number
 
 MOST_ROWS: Final = 1_024
@@ -135,7 +136,7 @@ def array_leaf(value: NDArray[Any]) -> Leaf:
 
 
 def list_leaf(rows: int, pick: Callable[[Index | None], list[Any]]) -> Leaf:
-    """Return what gives a list of numbers, of text or of rows of numbers as a leaf; None is what is missing."""
+    """Return what gives a list of numbers or of text as a leaf; None is what is missing."""
     return Leaf(rows, _TEXT_BYTES, lambda index: _column(pick(index)))
 
 
@@ -156,7 +157,7 @@ def _leaves(value: Any, name: str, tables: Sequence[Tables]) -> Mapping[str, Lea
         leaves = table.leaves(value, name)
         if leaves is not None:
             return leaves
-    raise RefusedError(f"a {kind.__name__}"[:LONGEST_NAME])
+    raise RefusedError(f"a {class_name(kind)}")
 
 
 def _of_dict(value: Any, tables: Sequence[Tables]) -> Mapping[str, Leaf]:
@@ -193,9 +194,14 @@ def _list_of_leaf(values: list[Any]) -> Leaf:
     row_bytes = _TEXT_BYTES
     if type(first) is np.ndarray:
         row_bytes = first.nbytes
-    elif type(first) in (list, tuple):
+    elif type(first) is list or type(first) is tuple:
         row_bytes = len(first) * _NUMBER_BYTES
-    pick = list_leaf(len(values), lambda index: values if index is None else [values[at] for at in index.tolist()]).pick
+
+    def pick(index: Index | None) -> Any:
+        chosen = values if index is None else [values[at] for at in index.tolist()]
+        is_nested = bool(chosen) and frozenset(map(id, map(type, chosen))) <= _ROWS
+        return _rows_of_numbers(chosen) if is_nested else _column(chosen)
+
     return Leaf(len(values), row_bytes, pick)
 
 
@@ -208,13 +214,11 @@ def _column(values: list[Any]) -> Any:
         return _numbers(values)
     if kinds <= _WITH_GAPS:
         return _numbers([np.nan if one is None else one for one in values])
-    if kinds <= _ROWS:
-        return _rows_of_numbers(values)
     # numpy's own numbers, and what is mixed.
     told = [np.nan if one is None else number(one) for one in values]
     if any(one is None for one in told):
-        other = next(type(one).__name__ for one, known in zip(values, told, strict=True) if known is None)
-        raise RefusedError(f"a list with a {other} in it"[:LONGEST_NAME])
+        other = next(class_name(type(one)) for one, known in zip(values, told, strict=True) if known is None)
+        raise RefusedError(f"a list with a {other} in it")
     return _numbers(told)
 
 

@@ -58,7 +58,7 @@ class Lookout:
         self._wishes: tuple[tuple[_Key, Wanted], ...] = ()
         self._turns: deque[None] = deque()
         self._cost_ns = float(_FIRST_COST_NS)
-        self._credit_ns = _LONGEST_CREDIT_NS * BUDGET
+        self._credit_ns = self._left_ns = _LONGEST_CREDIT_NS * BUDGET
 
     @property
     def wishes(self) -> tuple[tuple[_Key, Wanted], ...]:
@@ -80,13 +80,14 @@ class Lookout:
     # -- the collector
 
     def pay(self, spent_ns: int) -> None:
-        """Note what a sample has cost."""
-        self._cost_ns += _SMOOTHING * (spent_ns - self._cost_ns)
+        """Note what a sample has cost; one that costs more than those before is what the next may cost too."""
+        self._cost_ns = max(float(spent_ns), self._cost_ns + _SMOOTHING * (spent_ns - self._cost_ns))
         self._credit_ns -= spent_ns
 
     def give(self, earned_ns: float, room: int) -> int:
         """Let as many calls be sampled as can be paid for with *earned_ns* more, at most *room*; return how many."""
         self._credit_ns = min(self._credit_ns + earned_ns, max(_LONGEST_CREDIT_NS * BUDGET, self._cost_ns))
+        self._left_ns = self._credit_ns
         turns = min(int(self._credit_ns / max(self._cost_ns, 1.0)), room)
         for _ in range(len(self._turns), turns):
             self._turns.append(None)
@@ -115,8 +116,16 @@ class Lookout:
         spent_ns = time.thread_time_ns() - begun_ns
         if any(wish.source == "outputs" for _, wish in wishes):
             return partial(self._watching.guard.run, "observe", None, self._end, wishes, time_ns, taken, spent_ns)
-        self._watching.put(Sample(self, time_ns, taken, spent_ns))
+        self._put(time_ns, taken, spent_ns)
         return None
+
+    def _put(self, time_ns: int, taken: dict[_Key, Taken], spent_ns: int) -> None:
+        self._watching.put(Sample(self, time_ns, taken, spent_ns))
+        # The turns that are left were given for what others have cost. That threads lose each other's costs here
+        # does no harm: the collector knows them all.
+        self._left_ns -= spent_ns
+        if self._left_ns < 0:
+            self.rest()
 
     def _end(
         self,
@@ -130,8 +139,7 @@ class Lookout:
         for key, wish in wishes:
             if wish.source == "outputs":
                 self._take(key, wish, taken, lambda wish=wish: _outputs(wish, result))  # type: ignore[misc]  # as above
-        spent_ns += time.thread_time_ns() - begun_ns
-        self._watching.put(Sample(self, time_ns, taken, spent_ns))
+        self._put(time_ns, taken, spent_ns + time.thread_time_ns() - begun_ns)
 
     def _take(self, key: _Key, wish: Wanted, taken: dict[_Key, Taken], select: Callable[[], Mapping[str, Any]]) -> None:
         watching = self._watching

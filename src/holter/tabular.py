@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from holter.columns import LONGEST_NAME, MOST_COLUMNS, Index, Leaf, RefusedError, Tables, array_leaf, list_leaf
+from holter.guard import class_name
 
 
 def _is_one_of(value: object, module: str, *names: str) -> bool:
@@ -23,7 +24,7 @@ def _is_one_of(value: object, module: str, *names: str) -> bool:
 
 
 def _named(names: Any) -> list[str]:
-    told = [str(name)[:LONGEST_NAME] if type(name) in (str, int) else "" for name in names]
+    told = [str(name)[:LONGEST_NAME] if type(name) is str or type(name) is int else "" for name in names]
     if len(told) > MOST_COLUMNS or "" in told or len(set(told)) < len(told):
         raise RefusedError(f"a table of {len(told):,} columns whose names are not all different text")
     return told
@@ -51,8 +52,8 @@ def _pandas_leaf(series: Any) -> Leaf:
     dtype = series.dtype
     if isinstance(dtype, np.dtype):
         return array_leaf(series.to_numpy())
-    if not type(dtype).__module__.startswith("pandas."):
-        raise RefusedError(f"a column of {type(dtype).__name__}"[:LONGEST_NAME])
+    if class_name(type(dtype)).partition(".")[0] != "pandas":
+        raise RefusedError(f"a column of {class_name(type(dtype))}")
     if getattr(dtype, "kind", "O") in "biuf":
         numbers = series.to_numpy(dtype=float, na_value=np.nan)
         return array_leaf(numbers)
@@ -89,10 +90,10 @@ def _polars_leaf(series: Any) -> Leaf:
 def _of_arrow(value: Any, name: str) -> Mapping[str, Leaf] | None:
     if _is_one_of(value, "pyarrow", "Table", "RecordBatch"):
         return {each: _arrow_leaf(value.column(at)) for at, each in enumerate(_named(value.schema.names))}
-    loaded = sys.modules.get("pyarrow")
+    loaded, kind = sys.modules.get("pyarrow"), type(value)
     array: Any = getattr(loaded, "Array", ()), getattr(loaded, "ChunkedArray", ())
     # Each type has a class of its own, all of them in one module; those that users derive are elsewhere.
-    if loaded is None or not isinstance(value, array) or type(value).__module__ != "pyarrow.lib":
+    if loaded is None or not issubclass(kind, array) or not class_name(kind).startswith("pyarrow.lib."):
         return None
     return {name: _arrow_leaf(value)}
 

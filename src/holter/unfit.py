@@ -196,12 +196,12 @@ class ValueCheck:
 
     def _steps_done(self, snapshot: Snapshot) -> float | None:
         """Return how far the training has come that logs the values, None if it is none, or more than one."""
-        if not self._measure.name.startswith(TRAINING_METRIC_PREFIX):
+        if not self._is_logged:
             return None
         runs = {
-            series.attributes.get(TRAINING_NAME)
-            for series in snapshot.series.values()
-            if series.matches(self._measure.name, self._measure.where)
+            snapshot.series[key].attributes.get(TRAINING_NAME)
+            for key in snapshot.total
+            if snapshot.series[key].matches(self._measure.name, self._measure.where)
         }
         steps = [
             reading.last
@@ -232,8 +232,10 @@ class ValueCheck:
         events = self._window.events
         if not events.total:
             return "no values seen"
-        reasons = f" ({', '.join(self._reasons)})" if events.bad and self._reasons else ""
-        return f"{round(events.bad):,} of {count(round(events.total), self._noun)} {self.adjective}{reasons}"
+        told = [reason for reason in self._reasons if reason not in self.adjective]
+        reasons = f" ({', '.join(told)})" if events.bad and told else ""
+        verb = "is" if round(events.bad) == 1 else "are"
+        return f"{round(events.bad):,} of {count(round(events.total), self._noun)} {verb} {self.adjective}{reasons}"
 
     def _when(self, snapshot: Snapshot) -> str:
         """Return between which steps that was, where that is known."""
@@ -256,18 +258,18 @@ class ValueCheck:
         return f"{self._what}: {self._seen()} over the last {over}, as expected again after {lasted}"
 
     def _next_step(self) -> str:
-        if self._measure.name.startswith(TRAINING_METRIC_PREFIX):
-            return (
-                "Stop the run and go back to the last checkpoint before that; see whether the data of those steps, "
-                "the learning rate or a loss in half precision is the cause (log the norm of the gradients)."
-            )
-        if self._measure.call is None:
-            return f"See what gives {self._what} its values, and what changed when that began."
+        raise NotImplementedError
+
+    @property
+    def _is_logged(self) -> bool:
+        return self._measure.name.startswith(TRAINING_METRIC_PREFIX)
+
+    def _step_for_results(self) -> str:
         columns = self._worst()
         where = f" in {columns}" if columns else ""
         return (
-            f"Look at the results{where}, and whether what goes in is as it should be (holter.{type(self).__name__} of "
-            "a function that prepares it); see what changed when that began, and serve the version before meanwhile."
+            f"Look at the results{where} and at what went in: watch what prepares it, and give that to "
+            f"holter.{type(self).__name__} too. If it began with a new version, serve the one before meanwhile."
         )
 
     def _worst(self) -> str:

@@ -72,6 +72,16 @@ class NonFinite(ValueCheck):
     def _expected_values(self) -> str:
         return "finite values"
 
+    def _next_step(self) -> str:
+        if self._is_logged:
+            return (
+                "Stop the run and go back to the last checkpoint before that; see whether the data of those steps, "
+                "the learning rate or a loss in half precision is the cause (log the norm of the gradients)."
+            )
+        if self._measure.call is None:
+            return f"See what gives {self._what} its values, and what changed when that began."
+        return self._step_for_results()
+
     def _find(self, column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         if column.dtype.kind == "f" and not np.isfinite(column).all():
             for reason, where in ((_NAN, np.isnan(column)), (_INFINITE, np.isinf(column))):
@@ -129,7 +139,11 @@ class OutOfRange(ValueCheck):
         self._bounds = Bounds.checked(
             None if high is None else finite_number("high", high), None if low is None else finite_number("low", low)
         )
-        self.adjective = f"outside of {self._range}"
+        low, high = self._bounds.below, self._bounds.above
+        if low is None or high is None:
+            self.adjective = f"above {number(high or 0.0)}" if low is None else f"below {number(low)}"
+        else:
+            self.adjective = f"outside of {number(low)} to {number(high)}"
         super().__init__(
             target,
             outputs=outputs,
@@ -140,15 +154,16 @@ class OutOfRange(ValueCheck):
             severity=severity,
         )
 
-    @property
-    def _range(self) -> str:
+    def _expected_values(self) -> str:
         low, high = self._bounds.below, self._bounds.above
         if low is None or high is None:
-            return f"{number(low)} and more" if low is not None else f"{number(high or 0.0)} and less"
-        return f"{number(low)} to {number(high)}"
+            return f"values of at most {number(high or 0.0)}" if low is None else f"values of at least {number(low)}"
+        return f"values from {number(low)} to {number(high)}"
 
-    def _expected_values(self) -> str:
-        return f"values from {self._range}"
+    def _next_step(self) -> str:
+        if self._measure.call is None:
+            return f"See what gives {self._what} its values, and what changed when that began."
+        return self._step_for_results()
 
     def _find(self, column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         low, high = self._bounds.below, self._bounds.above
