@@ -173,7 +173,7 @@ def test_selectors_are_names_of_what_is_wanted_or_functions(bench: Bench) -> Non
 
 
 def test_methods_and_coroutines_are_seen(bench: Bench) -> None:
-    """Of a method without the object that it is called on; of a coroutine what it was called with and what it returns."""
+    """Of a method without the object that it is called on; of a coroutine what it was called with and returned."""
 
     class Model:
         @bench.watch(name="method")
