@@ -77,7 +77,7 @@ class ValueCheck:
         self._severity: Severity = severity
         self.observes: tuple[Wanted, ...] = ()
         self._what = self._measure.target
-        if self._measure.call is not None:
+        if not isinstance(target, str):
             if where:
                 raise ConfigurationError("where selects the series of a metric: of a function leave it out")
             self.observes = (Wanted.of(target, "outputs", outputs),)
@@ -148,7 +148,7 @@ class ValueCheck:
             self._begin(snapshot.process.instance)
         if self._loaded is not None:
             (self._window, self._since_ns), self._loaded = self._loaded, None
-        told = self._of_metric(snapshot) if self._measure.call is None else self._of_call(snapshot)
+        told = self._of_metric(snapshot) if not self.observes else self._of_call(snapshot)
         ended = snapshot.time_ns / 1e9
         self._window.add(ended - snapshot.interval_ns / 1e9, ended, told.values, min(told.unfit, told.values))
         self._reasons.update(dict.fromkeys(told.reasons))
@@ -185,7 +185,7 @@ class ValueCheck:
 
     def _remember(self, snapshot: Snapshot) -> None:
         """Keep the newest value, and how far a training has come, for the alert that may come next."""
-        if self._measure.call is None:
+        if not self.observes:
             for series, reading in moved(snapshot):
                 if series.matches(self._measure.name, self._measure.where) and self._is_good(reading.last):
                     self._last = reading.last
@@ -226,7 +226,7 @@ class ValueCheck:
 
     @property
     def _noun(self) -> str:
-        return "value" if self._measure.call is None else "sampled value"
+        return "value" if not self.observes else "sampled value"
 
     def _seen(self) -> str:
         events = self._window.events

@@ -78,7 +78,7 @@ class NonFinite(ValueCheck):
                 "Stop the run and go back to the last checkpoint before that; see whether the data of those steps, "
                 "the learning rate or a loss in half precision is the cause (log the norm of the gradients)."
             )
-        if self._measure.call is None:
+        if not self.observes:
             return f"See what gives {self._what} its values, and what changed when that began."
         return self._step_for_results()
 
@@ -161,7 +161,7 @@ class OutOfRange(ValueCheck):
         return f"values from {number(low)} to {number(high)}"
 
     def _next_step(self) -> str:
-        if self._measure.call is None:
+        if not self.observes:
             return f"See what gives {self._what} its values, and what changed when that began."
         return self._step_for_results()
 
