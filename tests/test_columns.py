@@ -115,6 +115,9 @@ def test_a_dict_gives_a_column_for_each_key() -> None:
     columns, kept, _ = taken(OrderedDict(age=[3, 4], name=["a", "b"], vector=np.zeros((2, 5))))
     assert (2, ["age", "name", "vector"], (2, 5)) == (kept, list(columns), columns["vector"].shape)
     assert ([1], ["a"]) == tuple(list(column) for column in taken({"age": 1, "name": "a"}).columns.values())
+    columns, kept, rows = taken({"age": 3.0, "income": 2.5})
+    assert (1, 1, [3.0], [2.5]) == (kept, rows, columns["age"].tolist(), columns["income"].tolist())
+    assert not columns["age"].flags.writeable
     with pytest.raises(RefusedError, match="different lengths"):
         taken({"age": [3, 4], "name": "a"})
 

