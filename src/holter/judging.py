@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from holter import learnt, words
 from holter.delivery import Delivery
+from holter.gathering import Gathering
 from holter.learnt import Learnt, Lesson
 from holter.lookout import MOST_WAITING, Sample
 from holter.model import Alert, AttributeValue, Check, Observation, Snapshot
@@ -29,6 +30,7 @@ PATIENCE_SECONDS: Final = 0.25
 SAVED_EACH_NS: Final = 60_000_000_000
 MOST_ALERTS_KEPT: Final = 1_000
 MOST_FIGURES: Final = 100
+MOST_SHARES: Final = 1_000
 _NO_ALERTS: Final[list[Alert]] = []
 
 
@@ -51,12 +53,14 @@ class Judge:
 
     every_seconds = 1e9
 
-    def __init__(self, check: Check, scope: Scope, key: str) -> None:
+    def __init__(self, check: Check, scope: Scope, key: str, gathering: Gathering) -> None:
         self._check, self._scope, self._guard, self.key = check, scope, scope.guard, key
         self.name = type(check).__name__
         self.looks = tuple(map(Look, getattr(check, "observes", ())))
         """What the check wants to see of the data of calls."""
         self._seen: deque[Observation] = deque(maxlen=MOST_WAITING)
+        self.shares: deque[object] = deque(maxlen=MOST_SHARES)
+        """What processes have observed that it is to judge by."""
         self.is_of_process = bool(getattr(check, "own_process", False))
         """Whether it judges each process by itself, in that process."""
         self._given: deque[Alert] = deque()
@@ -68,6 +72,8 @@ class Judge:
         self.state: str | None = None
         """What the check has learnt, as JSON; None if it never says."""
         self.figures: tuple[Figure, ...] = ()
+        self.gathering, self.is_judging = gathering, False
+        """Where its shares go, and whether that is here."""
 
     @property
     def remembers(self) -> bool:
@@ -85,6 +91,9 @@ class Judge:
         # Its alerts go on with it, or not at all: else nobody would ever resolve them.
         if due is not None and self._guard.run(f"check {self.name} load", False, self._load, *due):  # noqa: FBT003 - the default
             self.state, self.resumed = due[0].state, due[0].alerts
+        check: Any = self._check
+        for _ in range(len(self.shares)):
+            self._guard.run(f"check {self.name} gather", None, check.gather, self.shares.popleft())
         given = self._guard.run(f"check {self.name}", _NO_ALERTS, self._asked, snapshot)
         if hasattr(self._check, "figures"):
             self.figures = self._guard.run(f"check {self.name} figures", self.figures, self._shown)
@@ -133,6 +142,27 @@ class Judge:
         """Have the check observe what it was shown, and count what it says."""
         for _ in range(len(self._seen)):
             self._guard.run(f"check {self.name} observe", None, self._observe, self._seen.popleft())
+        if self.gathers:
+            self._guard.run(f"check {self.name} share", None, self._share)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether what the check observes in each process comes together in the one that judges."""
+        return hasattr(self._check, "share") and hasattr(self._check, "gather")
+
+    def _share(self) -> None:
+        check: Any = self._check
+        is_judging = self.is_judging or self.is_of_process
+        while self.shares and not is_judging and self.gathering.has_room:
+            # It judged when they came, and was not asked any more.
+            self.gathering.send(self.key, self.shares.popleft())
+        if is_judging or self.gathering.has_room:
+            share = check.share()
+            if share is not None and is_judging:
+                # As it would come from another process.
+                self.shares.append(json.loads(json.dumps(share, allow_nan=False)))
+            elif share is not None:
+                self.gathering.send(self.key, share)
 
     def _observe(self, observation: Observation) -> None:
         check: Any = self._check
@@ -165,7 +195,9 @@ class Judges:
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
         self._guard, self._path, self._observations = scope.guard, path, scope.observations
-        self._judges = [Judge(check, scope, key) for key, check in _keyed(checks)]
+        self._gathering = Gathering(path)
+        self._judges = [Judge(check, scope, key, self._gathering) for key, check in _keyed(checks)]
+        self._gatherers = {judge.key: judge for judge in self._judges if judge.gathers and not judge.is_of_process}
         self._looking = threading.Lock()
         for judge in self._judges:
             self._observations.add(judge, judge.looks)
@@ -225,11 +257,7 @@ class Judges:
         most, and never for those that are not done yet with the snapshot before. When strict they are asked in
         this thread, so that their errors raise here.
         """
-        if snapshot is None:
-            self._is_judging = False
-        elif not self._is_judging:
-            self._is_judging = True
-            self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
+        self._learn_who_judges(snapshot)
         asked: list[tuple[Judge, Delivery, Snapshot]] = []
         for judge, delivery in zip(self._judges, self.deliveries, strict=True):
             seen = own or snapshot if judge.is_of_process else snapshot
@@ -248,6 +276,23 @@ class Judges:
         if snapshot is not None:
             self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
+
+    def _learn_who_judges(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            self._is_judging = False
+        elif not self._is_judging:
+            self._is_judging = True
+            self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
+        for judge in self._gatherers.values():
+            judge.is_judging = self._is_judging
+        if self._is_judging and self._gatherers:
+            self._guard.run("shares of checks", None, self._gather)
+
+    def _gather(self) -> None:
+        """Hand what other processes have observed to the checks that it is for."""
+        for key, share in self._gathering.take():
+            if key in self._gatherers:
+                self._gatherers[key].shares.append(share)
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)

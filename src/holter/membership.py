@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from holter import learnt, names, recording, words
+from holter import gathering, learnt, names, recording, words
 from holter.chronicle import CHRONICLE
 from holter.energy import Energy
 from holter.fold import Fold
@@ -49,6 +49,7 @@ class Membership:
         if self.group is not None:
             self.group.tidy()
             learnt.tidy(self.group.learnt_path.parent)
+            gathering.tidy(self.group.learnt_path.parent)
             self.group.lead()
             self._viewed = Members(self.group.learnt_path.parent, name)
 

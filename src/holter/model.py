@@ -319,10 +319,15 @@ class Sampler(Protocol):
 @runtime_checkable
 class Check(Protocol):
     """
-    What judges snapshots; may also have ``observe(observation)``, ``save()`` and ``load(state, gap_seconds)``.
+    What judges snapshots; may also have more, by which it looks at data and outlives its process.
 
-    ``save`` returns what the next process is to know, as JSON has it; ``load`` goes on from that. Alerts that fired go
-    on firing then, unless it raises or returns False, as it may where the gap was too long.
+    ``observes`` is a list of `Wanted`; ``observe`` gets samples of that in each process and may return counts, as
+    (name, amount, attributes), which a group sums. Where counts are not enough, ``share()`` returns what was
+    observed since the last time, as JSON has it, or None, and is called after ``observe``; ``gather(share)`` is
+    called in the process that judges, before ``judge``, once for each share of each process.
+
+    ``save()`` returns what the next process is to know, as JSON has it; ``load(state, gap_seconds)`` goes on from
+    that. Alerts that fired go on firing then, unless it raises or returns False, as it may where the gap was too long.
 
     Of several processes of a service the one that leads them asks its checks, with the snapshots of all. One with
     ``own_process = True`` judges each process by itself: every process asks its own, with its own snapshots, and
