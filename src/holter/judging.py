@@ -199,6 +199,8 @@ class Judges:
         self._judges = [Judge(check, scope, key, self._gathering) for key, check in _keyed(checks)]
         self._gatherers = {judge.key: judge for judge in self._judges if judge.gathers and not judge.is_of_process}
         self._looking = threading.Lock()
+        self.spent_ns = 0
+        """The CPU time that threads of the program have spent on samples for them."""
         for judge in self._judges:
             self._observations.add(judge, judge.looks)
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
@@ -232,6 +234,7 @@ class Judges:
 
     def _look(self, until: float) -> None:
         samples = self._observations.take()
+        self.spent_ns += sum(sample.spent_ns for sample in samples)
         looking, most_waiting = [], 0
         for judge, delivery in zip(self._judges, self.deliveries, strict=True):
             waiting = judge.show(samples) if judge.looks else 0

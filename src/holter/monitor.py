@@ -284,7 +284,9 @@ class Monitor(Instruments):
             self._latest = snapshot
             self._history.add(snapshot)
             if self._ledger is not None:
-                threads_ns = sum(one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries))
+                threads_ns = self._judges.spent_ns + sum(
+                    one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries)
+                )
                 threads_ns += 0 if self._samplings is None else self._samplings.cpu_ns
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
