@@ -145,6 +145,12 @@ class Judge:
         if self.gathers:
             self._guard.run(f"check {self.name} share", None, self._share)
 
+    def forget(self) -> None:
+        """Let go of what was observed before this run, as by the parent of a forked child, which tells of it itself."""
+        if self.gathers:
+            check: Any = self._check
+            self._guard.run(f"check {self.name} share", None, check.share)
+
     @property
     def gathers(self) -> bool:
         """Whether what the check observes in each process comes together in the one that judges."""
@@ -202,6 +208,7 @@ class Judges:
         self.spent_ns = 0
         """The CPU time that threads of the program have spent on samples for them."""
         for judge in self._judges:
+            judge.forget()
             self._observations.add(judge, judge.looks)
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
