@@ -31,6 +31,7 @@ METRICS = [
             names.GUARD_TO,
             names.GUARD_REASON,
             names.PAUSE_CAUSE,
+            names.UNFIT_REASON,
             names.PAUSE_SECONDS,
             names.ALERTS_FIRED,
             genai.OPERATION,

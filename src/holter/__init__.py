@@ -32,6 +32,7 @@ from holter.version import __version__
 if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.limit import Limit
+    from holter.checks.nonfinite import NonFinite, OutOfRange
     from holter.checks.slo import SLO
     from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
@@ -67,6 +68,7 @@ if typing.TYPE_CHECKING:
     from holter.samplers.runtime import RuntimeSampler
     from holter.samplers.storage import Storage
     from holter.samplers.tree import ProcessTreeSampler
+    from holter.wanted import Wanted
 
 __all__ = [
     "ASGI",
@@ -87,9 +89,11 @@ __all__ = [
     "LogFile",
     "MissingExtraError",
     "Monitor",
+    "NonFinite",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
+    "OutOfRange",
     "Pause",
     "Process",
     "ProcessSampler",
@@ -107,6 +111,7 @@ __all__ = [
     "Stall",
     "Statistics",
     "Storage",
+    "Wanted",
     "__version__",
     "alerts",
     "counter",
@@ -142,7 +147,9 @@ _LATER = {
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
+    "NonFinite": "checks.nonfinite",
     "OpenTelemetry": "exporters.opentelemetry",
+    "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
     "Prometheus": "exporters.prometheus",
@@ -150,6 +157,7 @@ _LATER = {
     "Stall": "checks.stall",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
+    "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",

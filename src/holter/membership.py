@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from holter import documents, learnt, names, recording, words
+from holter import documents, gathering, learnt, names, recording, words
 from holter.chronicle import CHRONICLE
 from holter.energy import Energy
 from holter.errors import RecordingError
@@ -57,6 +57,7 @@ class Membership:
         if self.group is not None:
             self.group.tidy()
             learnt.tidy(self.group.learnt_path.parent)
+            gathering.tidy(self.group.learnt_path.parent)
             self.group.lead()
             self._viewed = Members(self.group.learnt_path.parent, name)
 
