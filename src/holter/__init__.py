@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.limit import Limit
     from holter.checks.slo import SLO
+    from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
@@ -103,6 +104,7 @@ __all__ = [
     "SlowCall",
     "Snapshot",
     "Stage",
+    "Stall",
     "Statistics",
     "Storage",
     "__version__",
@@ -145,6 +147,7 @@ _LATER = {
     "ProcessTreeSampler": "samplers.tree",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
+    "Stall": "checks.stall",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
     "RuntimeSampler": "samplers.runtime",

@@ -50,7 +50,8 @@ class OpenCall:
     A call that is running: which, since when (monotonic), in which native thread, and in which task.
 
     ``task`` is the same number for the watched coroutines that one task runs, and another for each task that runs at
-    the same time; 0 for all other calls, and where the pieces in Python are in use.
+    the same time; 0 for all other calls, and where the pieces in Python are in use. ``asked_ns`` is, of a stream, since
+    when its next item is asked for (monotonic), -1 while its consumer has the last one; 0 for all other calls.
 
     >>> import holter
     >>> @holter.watch
@@ -66,6 +67,7 @@ class OpenCall:
     age_seconds: float
     thread: int
     task: int = 0
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ _MOST_DETAIL_LINES: Final = 4
 _MOST_ALERTS: Final = 4
 _MOST_GUARDS: Final = 4
 _MOST_LOST: Final = 3
+_LONGEST_STACK: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,9 @@ def _alerts(alerts: Sequence[Alert]) -> Notes:
             f"saw {words.clean(alert.seen)}."
         )
         next_step = f" {words.clean(alert.next_step, 160)}" if alert.next_step else ""
-        rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step))
+        stack = words.clean(str(alert.evidence.get("stack", "")), _LONGEST_STACK)
+        where = f" Stack, innermost first: {stack}." if stack else ""
+        rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step + where))
     return Notes(tuple(rows)).first(_MOST_ALERTS)
 
 

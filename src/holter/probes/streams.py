@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any
 
 from holter import context, names
-from holter._ring import START, Call
+from holter._ring import HOME, START, Call
 from holter.passing import as_it_came, first_step
 from holter.probe import CallProbe, ExchangeWitness, StreamEnd
 from holter.record import UNITS_MAXIMUM, Outcome
@@ -66,6 +66,7 @@ class _Stopwatch:
         "_produced_ns",
         "_resumed_ns",
         "_series",
+        "_tell",
         "_units",
         "_waited_ns",
         "_witness",
@@ -76,6 +77,7 @@ class _Stopwatch:
         self._witness = probe.call.witness
         self._call: Call | None = None
         self._series = probe.items.first
+        self._tell: Callable[[Call, int], None]
         self._paused_ns = self._resumed_ns = self._produced_ns = self._waited_ns = self._units = 0
         self._first_ns = self._items = self._asked_ns = 0
         self._last: Any = None
@@ -85,16 +87,20 @@ class _Stopwatch:
         call = self._call
         if call is None:
             call = self._call = self._probe.call.begin()
+            self._tell = call[HOME].asked
             self._resumed_ns = call[START]
         else:
             self._resumed_ns = self._probe.call.scope.now()
             self._waited_ns += self._resumed_ns - self._paused_ns
+        self._tell(call, self._resumed_ns)
         return call
 
     def pause(self, item: object) -> None:
         """Note that *item* is there."""
-        scope = self._probe.call.scope
+        scope, call = self._probe.call.scope, self._call
         self._paused_ns = now_ns = scope.now()
+        if call is not None:
+            self._tell(call, -1)
         produced_ns, self._asked_ns = now_ns - self._resumed_ns + self._asked_ns, 0
         self._produced_ns += produced_ns
         if self._probe.call.units is not None:
@@ -114,6 +120,7 @@ class _Stopwatch:
         scope = self._probe.call.scope
         now_ns = scope.now()
         ring = scope.ring()
+        self._tell(call, 0)
         produced_ns = self._produced_ns + now_ns - self._resumed_ns + self._asked_ns
         ring.write(self._probe.producer_time, now_ns, produced_ns, 0, Outcome.OK)
         ring.write(self._probe.consumer_wait, now_ns, self._waited_ns, 0, Outcome.OK)
@@ -139,8 +146,10 @@ class Exchange(_Stopwatch):
     def __init__(self, probe: StreamProbe, witness: ExchangeWitness) -> None:
         super().__init__(probe)
         self._witness = self._told = witness
-        self._call = probe.call.begin()
-        self._resumed_ns = self._call[START]
+        self._call = call = probe.call.begin()
+        self._resumed_ns = call[START]
+        # Whether it becomes a stream is not known yet: until then it is a call as any other.
+        self._tell = call[HOME].asked
 
     def ask(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what *call* returns; an error of it ends this."""
@@ -174,6 +183,8 @@ class Exchange(_Stopwatch):
     def _begin_to_wait(self) -> None:
         self._paused_ns = self._probe.call.scope.now()
         self._asked_ns = self._paused_ns - self._resumed_ns
+        call: Any = self._call
+        self._tell(call, -1)
 
     def stream(self, source: Iterator[Any]) -> Iterator[Any]:
         """Return *source*, whose items are the answer; what is dropped before its first item ends the call as well."""
