@@ -31,6 +31,7 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter import targets as targets
+    from holter.checks.leak import Leak
     from holter.checks.limit import Limit
     from holter.checks.slo import SLO
     from holter.endpoint import prometheus_app, prometheus_collector
@@ -80,6 +81,7 @@ __all__ = [
     "GPUSampler",
     "HolterError",
     "HostSampler",
+    "Leak",
     "Limit",
     "LogFile",
     "MissingExtraError",
@@ -134,6 +136,7 @@ _LATER = {
     "ContainerSampler": "samplers.container",
     "GPUSampler": "samplers.gpu",
     "HostSampler": "samplers.host",
+    "Leak": "checks.leak",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",

@@ -244,20 +244,30 @@ class Ascent:
         Of several windows that tell one, the longest counts. With *room*, how much more there may be before it is too
         much, a climb that takes that before the warm-up is over is told at once.
         """
-        self.ended = []
-        if self._begun is None:
-            self._begun = at
-        taken: _Value | None = _Value(at, value, load, [])
-        for scale, blocks in enumerate(self._scales):
-            taken = blocks.take(taken)
-            if taken is None:
-                break
-            self.ended.append(scale)
+        self.note(at, value, load)
         self._release()
         found = None
         for scale in self.ended:
             found = self._judged(scale, at, room) or found
         return found
+
+    def note(self, at: float, value: float, load: float = 0.0) -> None:
+        """Take in the level, and judge nothing."""
+        self.ended = []
+        if self._begun is None:
+            self._begun = at
+        taken = _Value(at, value, load, [])
+        for scale, blocks in enumerate(self._scales):
+            ended = blocks.take(taken)
+            if ended is None:
+                break
+            self.ended.append(scale)
+            taken = ended
+
+    def grown(self, scale: int) -> float | None:
+        """Return how much the floors have grown over the window of *scale*; None before there is a whole one."""
+        floors = self._scales[scale].floors
+        return floors[-1] - floors[-BLOCKS] if len(floors) >= BLOCKS else None
 
     def _judged(self, scale: int, at: float, room: float) -> Climb | None:
         """Return the climb that the window of *scale* tells, which a block of it has just ended."""
@@ -369,7 +379,7 @@ class Ascent:
 
     def save(self) -> list[Any]:
         """Return what `load` takes."""
-        return [blocks.save() for blocks in self._scales]
+        return [self._begun, *(blocks.save() for blocks in self._scales)]
 
     def load(self, state: Any) -> None:
         """
@@ -378,7 +388,9 @@ class Ascent:
         Raises:
             ValueError: it is not what `save` returns.
         """
-        if len(state) != len(self._scales):
-            raise ValueError(f"{len(state)} scales, expected {len(self._scales)}")
-        for blocks, saved in zip(self._scales, state, strict=True):
+        begun, *scales = state
+        if len(scales) != len(self._scales):
+            raise ValueError(f"{len(scales)} scales, expected {len(self._scales)}")
+        self._begun = None if begun is None else float(begun)
+        for blocks, saved in zip(self._scales, scales, strict=True):
             blocks.restore(saved)
