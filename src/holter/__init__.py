@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.leak import Leak
     from holter.checks.limit import Limit
+    from holter.checks.saturation import Saturation
     from holter.checks.slo import SLO
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
@@ -99,6 +100,7 @@ __all__ = [
     "RecordingError",
     "RuntimeSampler",
     "Sampler",
+    "Saturation",
     "Series",
     "SlowCall",
     "Snapshot",
@@ -148,6 +150,7 @@ _LATER = {
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
     "RuntimeSampler": "samplers.runtime",
+    "Saturation": "checks.saturation",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -163,6 +166,7 @@ _LATER = {
             "Process",
             "Reading",
             "Sampler",
+            "Saturation",
             "SlowCall",
             "Snapshot",
             "Stage",
