@@ -132,6 +132,8 @@ class Backlog:
     def _past(self, scale: int) -> tuple[float, float]:
         """Return for how many seconds before the window of *scale* the past is known, and the most that was there."""
         own = list(self._blocks[scale])
+        known = sum(block.seconds for block in own)
+        most = max((block.tops[scale] for block in own[:-BLOCKS]), default=0.0)
         in_window = sum(block.seconds for block in own[-BLOCKS:])
         for coarser in self._blocks[scale + 1 :]:
             age = 0.0
