@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -153,15 +154,14 @@ class _Blocks:
         """Take in a value; return what that ended, a whole block, if it did."""
         index, ended = int(value.at // self.seconds), None
         if index != self._index:
-            if self._index is not None and 0 < index - self._index <= _LARGEST_GAP:
+            if self._index is not None and self._floor < math.inf:
                 ended = _Value(self._index * self.seconds, self._floor, self._load, [*self._peaks, self._floor])
                 # Of a block in which nobody looked, nothing else is known than before.
-                for _ in range(index - self._index):
-                    for held, one in zip(self._held, (self._floor, self._load, *self._peaks), strict=True):
-                        held.append(one)
-                        del held[:-_HELD]
-            else:
-                self.forget()
+                for held, one in zip(self._held, (self._floor, self._load, *self._peaks), strict=True):
+                    held.extend([one] * min(max(1, index - self._index), _LARGEST_GAP))
+                    del held[:-_HELD]
+                if not 0 < index - self._index <= _LARGEST_GAP:
+                    self.forget()
             self._index = index
             self._begin()
         self._floor, self._load = min(self._floor, value.floor), self._load + value.load
@@ -177,7 +177,8 @@ class _Blocks:
 
     def save(self) -> list[Any]:
         """Return what `restore` takes."""
-        return [self._index, self.is_settled, *map(list, self._held)]
+        newest = [self._floor, self._load, *self._peaks] if self._floor < math.inf else None
+        return [self._index, self.is_settled, newest, *map(list, self._held)]
 
     def restore(self, state: Any) -> None:
         """
@@ -186,16 +187,19 @@ class _Blocks:
         Raises:
             ValueError: it is not what `save` returns.
         """
-        index, is_settled, *columns = state
+        index, is_settled, newest, *columns = state
         held = [array("d", map(float, column)) for column in columns]
         lengths = {len(one) for one in held}
         if len(held) != len(self._held) or len(lengths) > 1 or not lengths <= {*range(_HELD + 1)}:
             raise ValueError("no blocks of a level")
-        if not all(math.isfinite(one) for column in held for one in column):
+        values = [] if newest is None else [*map(float, newest)]
+        if len(values) not in (0, len(held)) or not all(map(math.isfinite, [*values, *chain(*held)])):
             raise ValueError("no finite level")
         self.floors, self.loads, *self.peaks = held
         self._index, self.is_settled = None if index is None else int(index), bool(is_settled)
         self._begin()
+        if values:
+            self._floor, self._load, *self._peaks = values
 
 
 class _Value(NamedTuple):
@@ -290,10 +294,20 @@ class Ascent:
             is_urgent = scale > 0 and room < slope * demands.warm_up_seconds
             if (is_short and not is_urgent) or self._slows_with_age(at):
                 return None
-        if self._follows_load(blocks):
+        if self._follows_load(blocks) or not self._goes_on(scale, slope, least):
             return None
         straightness = min(line.rise / line.scatter, 1e6) if line.scatter else 1e6
         return Climb(scale, seconds, first, last, slope, straightness, line.steps)
+
+    def _goes_on(self, scale: int, slope: float, least: float) -> bool:
+        """Whether a climb shows in the newest blocks of finer scales, too, as far as they would show it."""
+        for blocks in self._scales[:scale]:
+            expected = slope * blocks.seconds * (BLOCKS // 2)
+            half = BLOCKS // 2
+            shows = expected >= 2 * least and len(blocks.floors) > half
+            if shows and blocks.floors[-1] - blocks.floors[-1 - half] < STOPPED * expected:
+                return False
+        return True
 
     def _slows_with_age(self, at: float) -> bool:
         """Whether a climb since the beginning has slowed down over the second half of its time."""

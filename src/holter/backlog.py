@@ -150,12 +150,13 @@ class Backlog:
         return _joined(newest) if 0 in self._ended and len(newest) == _PART else None
 
     def is_calm(self, scale: int) -> bool:
-        """Whether the level has not grown for three windows of *scale*."""
+        """Whether the level has stayed as it is for three windows of *scale*."""
         blocks = list(self._blocks[scale])[-_CALM_WINDOWS * BLOCKS :]
         if len(blocks) < _CALM_WINDOWS * BLOCKS:
             return False
         third = len(blocks) // 3
-        return _joined(blocks[-third:]).level <= _FLAT * _joined(blocks[:third]).level
+        before, now = _joined(blocks[:third]).level, _joined(blocks[-third:]).level
+        return before <= _FLAT * now <= _FLAT**2 * before
 
 
 def _joined(blocks: list[Block]) -> Block:

@@ -26,6 +26,8 @@ _LEAST_OTHERS: Final = 10.0
 _PAGED_SECONDS: Final = 3_600.0
 _SILENT_SECONDS: Final = 60.0
 _SILENT_GAPS: Final = 4
+# By a window of hours it would take hours to see that a climb has ended.
+_LONGEST_FOLLOWED: Final = 2
 _BUSIER: Final = 1.5
 _LOAD_SECONDS: Final = 30.0
 
@@ -186,7 +188,7 @@ class Leak:
         elif watched.has_stopped():
             yield from watched.resolve(stopped_words(level, watched.climb))
             return
-        elif climb is not None:
+        elif climb is not None and watched.climb.scale <= climb.scale <= max(_LONGEST_FOLLOWED, watched.climb.scale):
             watched.climb = climb
         rate = watched.climb.slope
         if level.owner in ("process", "children"):

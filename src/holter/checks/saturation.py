@@ -36,7 +36,7 @@ class Saturation:
     started at once and then drains, and a burst, are none. Before twenty windows are known, it must also be four
     times what chance makes of as many calls.
 
-    **It resolves** when the number has fallen half of the way back, or has not grown for three windows. The alert
+    **It resolves** when the number has fallen half of the way back, or has stayed as it is for three windows. The alert
     tells how long each call takes now and before, by Little's law: the number in flight over the rate.
 
     Costs 2 us an interval and 0.2 us a series; 12 KB. Not thread-safe.
