@@ -166,7 +166,6 @@ _LATER = {
             "Process",
             "Reading",
             "Sampler",
-            "Saturation",
             "SlowCall",
             "Snapshot",
             "Stage",

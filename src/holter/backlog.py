@@ -19,7 +19,8 @@ _OVER_PAST: Final = 1.5
 _SERVED: Final = 0.3
 _CALM_WINDOWS: Final = 3
 _KNOWN_WINDOWS: Final = 20
-_CHANCE: Final = 4.0
+_BEYOND_CHANCE: Final = 4.0
+_FAR_BEYOND_CHANCE: Final = 6.0
 _FLAT: Final = 1.1
 
 
@@ -122,10 +123,11 @@ class Backlog:
             return None
         whole = _joined(window)
         known, most = self._past(scale)
-        if last.level < _OVER_PAST * most:
+        # By how many times what chance makes of as many who come and go, each for himself.
+        beyond_chance = (last.level - first.level) / math.sqrt(2 * max(whole.done, 1.0))
+        if last.level < _OVER_PAST * most and beyond_chance < _FAR_BEYOND_CHANCE:
             return None
-        # Where little is known of the past, by how much the number of those who came by chance may differ.
-        if known < _KNOWN_WINDOWS * whole.seconds and last.level - first.level < _CHANCE * math.sqrt(2 * whole.done):
+        if known < _KNOWN_WINDOWS * whole.seconds and beyond_chance < _BEYOND_CHANCE:
             return None
         return Pile(scale, whole.seconds, first.level, last.level, first.rate, last.rate)
 
@@ -154,9 +156,8 @@ class Backlog:
         blocks = list(self._blocks[scale])[-_CALM_WINDOWS * BLOCKS :]
         if len(blocks) < _CALM_WINDOWS * BLOCKS:
             return False
-        third = len(blocks) // 3
-        before, now = _joined(blocks[:third]).level, _joined(blocks[-third:]).level
-        return before <= _FLAT * now <= _FLAT**2 * before
+        levels = [_joined(blocks[at : at + BLOCKS]).level for at in range(0, len(blocks), BLOCKS)]
+        return max(levels) <= _FLAT * min(levels)
 
 
 def _joined(blocks: list[Block]) -> Block:
