@@ -3,90 +3,29 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-BLOCKS: Final = 24
-"""How many blocks a window has."""
+from holter.lows import Blocks, Low
+from holter.straightness import BLOCKS, STILL, line_through, slope
+
 STEP_UP: Final = 4
 """How many times as long the blocks of the next scale are."""
-_HELD: Final = 2 * BLOCKS
 _LONGEST_SECONDS: Final = 16 * 3_600.0
-STRAIGHT: Final = 24.0
-"""How many times its scatter a climb must rise: a random walk does so in one window of 10,000."""
-STILL: Final = 0.8
-"""What the second half must rise of what the first one did: a cache that fills slows down."""
 STOPPED: Final = 0.25
-_OUTLIER: Final = 4.0
-_MOST_STEPS: Final = 2
-_MAD_TO_SIGMA: Final = 1.4826
 _ENDING: Final = 3
-_LARGEST_GAP: Final = BLOCKS // 4
 _LOAD_SHARE: Final = 1.5
 _NEW_GROUND: Final = 0.5
 _FEWEST_FOR_AGE: Final = 8
-_AT: Final = np.arange(BLOCKS) - (BLOCKS - 1) / 2
 # A release: of what was held, so much went at once, and it had been held for so long of the time since it was not.
 _RELEASED_AT: Final = 2
 _RELEASED_SHARE: Final = 0.05
 _AT_TOP: Final = 0.2
 _PLATEAU: Final = 0.5
 _PLATEAU_BLOCKS: Final = 12
-
-
-class Line(NamedTuple):
-    """The straight line through the floors of a window without its steps; ``rise`` from its first to its last."""
-
-    rise: float
-    scatter: float
-    halves: float
-    """The slope of the second half over that of the first."""
-    steps: float
-    """What was left out of it."""
-
-    @property
-    def is_straight(self) -> bool:
-        """Whether it rises so much more than it scatters that chance does not do it, and has not slowed down."""
-        return self.rise > 0 and self.rise >= STRAIGHT * self.scatter and self.halves >= STILL
-
-
-def line_through(floors: NDArray[np.float64]) -> Line:
-    """
-    Return the line through the *floors* of one window.
-
-    At most two increments that stand out by four times the usual scatter of them are steps, what was loaded at once;
-    the usual increment stands in for each. A fall is one only where steps up pay for it, as when a model is loaded
-    before the old one goes: where levels climb slowly and fall at once, nothing would be left but the climb.
-    """
-    increments = np.diff(floors)
-    usual = float(np.median(increments))
-    off = increments - usual
-    stands_out = _OUTLIER * _MAD_TO_SIGMA * float(np.median(np.abs(off)))
-    largest = np.argsort(np.abs(off))[-_MOST_STEPS:]
-    steps = sorted(((float(off[at]), int(at)) for at in largest if abs(off[at]) > stands_out), reverse=True)
-    left_out = 0.0
-    for step, at in steps:
-        if left_out + step >= 0:
-            left_out += step
-            increments[at] = usual
-    course = np.concatenate(((0.0,), np.cumsum(increments)))
-    slope = float(_AT @ course) / float(_AT @ _AT)
-    rest = course - course.mean() - slope * _AT
-    scatter = math.sqrt(float(rest @ rest) / (BLOCKS - 2))
-    first, second = _slope(course[: BLOCKS // 2]), _slope(course[BLOCKS // 2 :])
-    return Line(slope * (BLOCKS - 1), scatter, second / first if first > 0 else -math.inf, left_out)
-
-
-def _slope(values: NDArray[np.float64]) -> float:
-    """Return the slope of *values* a step, by least squares."""
-    at = np.arange(len(values)) - (len(values) - 1) / 2
-    return float(at @ values) / float(at @ at)
 
 
 class Climb(NamedTuple):
@@ -128,89 +67,6 @@ class Demands:
         return lengths
 
 
-class _Blocks:
-    """
-    The newest 48 blocks of one scale: the floor of each, the load in it, and the highest of its floors on finer scales.
-
-    ``peaks`` has one row for each finer scale, the finest first.
-    """
-
-    def __init__(self, window_seconds: float, scale: int) -> None:
-        self.seconds = window_seconds / BLOCKS
-        self.floors, self.loads, self.peaks = array("d"), array("d"), [array("d") for _ in range(scale)]
-        self.is_settled = False
-        """Whether a whole window without a climb has been seen since all began."""
-        self._index: int | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        self._floor, self._load, self._peaks = math.inf, 0.0, [-math.inf] * len(self.peaks)
-
-    @property
-    def _held(self) -> list[array[float]]:
-        return [self.floors, self.loads, *self.peaks]
-
-    def take(self, value: _Value) -> _Value | None:
-        """Take in a value; return what that ended, a whole block, if it did."""
-        index, ended = int(value.at // self.seconds), None
-        if index != self._index:
-            if self._index is not None and self._floor < math.inf:
-                ended = _Value(self._index * self.seconds, self._floor, self._load, [*self._peaks, self._floor])
-                # Of a block in which nobody looked, nothing else is known than before.
-                for held, one in zip(self._held, (self._floor, self._load, *self._peaks), strict=True):
-                    held.extend([one] * min(max(1, index - self._index), _LARGEST_GAP))
-                    del held[:-_HELD]
-                if not 0 < index - self._index <= _LARGEST_GAP:
-                    self.forget()
-            self._index = index
-            self._begin()
-        self._floor, self._load = min(self._floor, value.floor), self._load + value.load
-        self._peaks = [*map(max, self._peaks, value.peaks)]
-        return ended
-
-    def forget(self, *, with_newest: bool = False) -> None:
-        """Forget the blocks, and what there is of the newest one too if so wished."""
-        for held in self._held:
-            del held[:]
-        if with_newest:
-            self._begin()
-
-    def save(self) -> list[Any]:
-        """Return what `restore` takes."""
-        newest = [self._floor, self._load, *self._peaks] if self._floor < math.inf else None
-        return [self._index, self.is_settled, newest, *map(list, self._held)]
-
-    def restore(self, state: Any) -> None:
-        """
-        Go on from what was saved.
-
-        Raises:
-            ValueError: it is not what `save` returns.
-        """
-        index, is_settled, newest, *columns = state
-        held = [array("d", map(float, column)) for column in columns]
-        lengths = {len(one) for one in held}
-        if len(held) != len(self._held) or len(lengths) > 1 or not lengths <= {*range(_HELD + 1)}:
-            raise ValueError("no blocks of a level")
-        values = [] if newest is None else [*map(float, newest)]
-        if len(values) not in (0, len(held)) or not all(map(math.isfinite, [*values, *chain(*held)])):
-            raise ValueError("no finite level")
-        self.floors, self.loads, *self.peaks = held
-        self._index, self.is_settled = None if index is None else int(index), bool(is_settled)
-        self._begin()
-        if values:
-            self._floor, self._load, *self._peaks = values
-
-
-class _Value(NamedTuple):
-    """A level in some time: since when, its floor, the work done meanwhile, its highest floors on finer scales."""
-
-    at: float
-    floor: float
-    load: float
-    peaks: list[float]
-
-
 class Ascent:
     """
     The course of one level, and whether it climbs without end.
@@ -230,13 +86,13 @@ class Ascent:
     >>> ascent = Ascent(Demands())
     >>> climbs = [ascent.take(float(second), 2e8 + 1e6 * max(0, second - 60), 0.0) for second in range(120)]
     >>> next(second for second, climb in enumerate(climbs) if climb)
-    108
+    100
     """
 
     def __init__(self, demands: Demands) -> None:
         self._demands = demands
         self.windows = demands.scales()
-        self._scales = [_Blocks(seconds, scale) for scale, seconds in enumerate(self.windows)]
+        self._scales = [Blocks(seconds, scale) for scale, seconds in enumerate(self.windows)]
         self.ended: list[int] = []
         """The scales of which a block ended with the newest value."""
         self._begun: float | None = None
@@ -260,7 +116,7 @@ class Ascent:
         self.ended = []
         if self._begun is None:
             self._begun = at
-        taken = _Value(at, value, load, [])
+        taken = Low(at, value, load, [])
         for scale, blocks in enumerate(self._scales):
             ended = blocks.take(taken)
             if ended is None:
@@ -286,23 +142,23 @@ class Ascent:
         line = line_through(np.array(blocks.floors[-BLOCKS:]))
         if not line.is_straight or line.rise < least or self._was_there(scale, line.rise):
             return None
-        slope = line.rise / (blocks.seconds * (BLOCKS - 1))
+        pace = line.rise / (blocks.seconds * (BLOCKS - 1))
         is_short = seconds < demands.warm_up_seconds
         if is_short and line.rise > max(demands.loading, max(first, 0.0) / 2):
             return None
         if not blocks.is_settled:
-            is_urgent = scale > 0 and room < slope * demands.warm_up_seconds
+            is_urgent = scale > 0 and room < pace * demands.warm_up_seconds
             if (is_short and not is_urgent) or self._slows_with_age(at):
                 return None
-        if self._follows_load(blocks) or not self._goes_on(scale, slope, least):
+        if self._follows_load(blocks) or not self._goes_on(scale, pace, least):
             return None
         straightness = min(line.rise / line.scatter, 1e6) if line.scatter else 1e6
-        return Climb(scale, seconds, first, last, slope, straightness, line.steps)
+        return Climb(scale, seconds, first, last, pace, straightness, line.steps)
 
-    def _goes_on(self, scale: int, slope: float, least: float) -> bool:
+    def _goes_on(self, scale: int, pace: float, least: float) -> bool:
         """Whether a climb shows in the newest blocks of finer scales, too, as far as they would show it."""
         for blocks in self._scales[:scale]:
-            expected = slope * blocks.seconds * (BLOCKS // 2)
+            expected = pace * blocks.seconds * (BLOCKS // 2)
             half = BLOCKS // 2
             shows = expected >= 2 * least and len(blocks.floors) > half
             if shows and blocks.floors[-1] - blocks.floors[-1 - half] < STOPPED * expected:
@@ -317,7 +173,7 @@ class Ascent:
         if count < _FEWEST_FOR_AGE // 2:
             return False
         floors = np.array(blocks.floors[-2 * count :])
-        return _slope(floors[count:]) < STILL * _slope(floors[:count])
+        return slope(floors[count:]) < STILL * slope(floors[:count])
 
     def _was_there(self, scale: int, rise: float) -> bool:
         """Whether the floors that end the window lie not half of its *rise* above all floors before it."""
@@ -365,7 +221,7 @@ class Ascent:
                 blocks.forget(with_newest=scale > _RELEASED_AT)
 
     @staticmethod
-    def _follows_load(blocks: _Blocks) -> bool:
+    def _follows_load(blocks: Blocks) -> bool:
         """Whether the load has risen in the window by as large a share of itself as the level did of its own."""
         half = BLOCKS // 2
         before, after = sum(blocks.loads[-BLOCKS:-half]), sum(blocks.loads[-half:])
@@ -382,8 +238,8 @@ class Ascent:
         if len(floors) < BLOCKS:
             return False
         half = BLOCKS // 2
-        slope = _slope(np.array(floors[-half:])) / self._scales[climb.scale].seconds
-        return slope < STOPPED * climb.slope or floors[-1] < climb.first + climb.rise / 2
+        recent = slope(np.array(floors[-half:])) / self._scales[climb.scale].seconds
+        return recent < STOPPED * climb.slope or floors[-1] < climb.first + climb.rise / 2
 
     def begin(self, at: float) -> None:
         """Take what comes for another beginning, after which there may be a warm-up; what was held stays known."""

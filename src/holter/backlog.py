@@ -70,9 +70,9 @@ class Backlog:
     more work that is done, are none. Some 1 us an interval; 12 KB. Not thread-safe.
 
     >>> backlog = Backlog(window_seconds=60.0, growth=2.0, minimum=10.0)
-    >>> piles = [backlog.take(1.0, 10 + 2 * max(0, second - 60), 95) for second in range(120)]
+    >>> piles = [backlog.take(1.0, 10 + 10 * max(0, second - 60), 40) for second in range(120)]
     >>> next(second for second, pile in enumerate(piles) if pile)
-    84
+    99
     """
 
     def __init__(self, *, window_seconds: float, growth: float, minimum: float) -> None:
