@@ -12,16 +12,18 @@ import numpy as np
 from holter.lows import Blocks, Low
 from holter.straightness import BLOCKS, STILL, line_through, slope
 
-STEP_UP: Final = 4
+STEP_UP: Final = 2
 """How many times as long the blocks of the next scale are."""
 _LONGEST_SECONDS: Final = 16 * 3_600.0
 STOPPED: Final = 0.25
 _ENDING: Final = 3
 _LOAD_SHARE: Final = 1.5
 _NEW_GROUND: Final = 0.5
+_DETAIL: Final = 2
 _FEWEST_FOR_AGE: Final = 8
 # A release: of what was held, so much went at once, and it had been held for so long of the time since it was not.
-_RELEASED_AT: Final = 2
+_RELEASED_AT: Final = 4
+_EARLIEST_URGENT: Final = 2
 _RELEASED_SHARE: Final = 0.05
 _AT_TOP: Final = 0.2
 _PLATEAU: Final = 0.5
@@ -50,7 +52,7 @@ class Demands:
     """What a climb must come to before it is told."""
 
     window_seconds: float = 48.0
-    """The shortest window; each next one is four times as long, up to some 14 hours."""
+    """The shortest window; each next one is twice as long, up to some 14 hours."""
     warm_up_seconds: float = 600.0
     """A climb that goes on since the beginning is judged by windows of that length or more."""
     least_rise: float = 8 * 2.0**20
@@ -72,7 +74,7 @@ class Ascent:
     The course of one level, and whether it climbs without end.
 
     Of each block of time the lowest value counts, its floor, so that what comes and goes within a block does no
-    harm: garbage that is collected, requests in flight. A window has 24 blocks; of six windows, each four times as
+    harm: garbage that is collected, requests in flight. A window has 24 blocks; of eleven windows, each twice as
     long as the one before, each is judged when a block of it ends. It tells a climb where its floors
 
     - rise by the least that is demanded, on a straight line: 24 times their scatter about it, steps left out,
@@ -81,7 +83,7 @@ class Ascent:
     - and more than the load does, in shares of themselves;
     - and where it does not go on since the beginning, unless the window is as long as the warm-up.
 
-    Costs 1 us a value and 60 us for a window that rises; 8 KB. Not thread-safe.
+    Costs 1 us a value and 60 us for a window that rises; 25 KB. Not thread-safe.
 
     >>> ascent = Ascent(Demands())
     >>> climbs = [ascent.take(float(second), 2e8 + 1e6 * max(0, second - 60), 0.0) for second in range(120)]
@@ -147,7 +149,7 @@ class Ascent:
         if is_short and line.rise > max(demands.loading, max(first, 0.0) / 2):
             return None
         if not blocks.is_settled:
-            is_urgent = scale > 0 and room < pace * demands.warm_up_seconds
+            is_urgent = scale >= _EARLIEST_URGENT and room < pace * demands.warm_up_seconds
             if (is_short and not is_urgent) or self._slows_with_age(at):
                 return None
         if self._follows_load(blocks) or not self._goes_on(scale, pace, least):
@@ -180,7 +182,7 @@ class Ascent:
         own = self._scales[scale].floors
         ending = sorted(own[-_ENDING:])[_ENDING // 2]
         # Finer floors would count what was there for a moment; the tops of coarser ones lie far below what was there.
-        before = [floor for _, floor in self._past(scale, scale + 1)]
+        before = [floor for _, floor in self._past(scale, scale + _DETAIL)]
         return ending <= max(before, default=-math.inf) + _NEW_GROUND * rise
 
     def _past(self, scale: int, detail: int, newest: int = BLOCKS) -> Iterator[tuple[float, float]]:

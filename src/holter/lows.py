@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from holter.straightness import BLOCKS
@@ -22,7 +21,7 @@ class Blocks:
 
     def __init__(self, window_seconds: float, scale: int) -> None:
         self.seconds = window_seconds / BLOCKS
-        self.floors, self.loads, self.peaks = array("d"), array("d"), [array("d") for _ in range(scale)]
+        self.floors, self.loads, self.peaks = array("d"), array("d"), [array("f") for _ in range(scale)]
         self.is_settled = False
         """Whether a whole window without a climb has been seen since all began."""
         self._index: int | None = None
@@ -61,9 +60,9 @@ class Blocks:
             self._begin()
 
     def save(self) -> list[Any]:
-        """Return what `restore` takes."""
-        newest = [self._floor, self._load, *self._peaks] if self._floor < math.inf else None
-        return [self._index, self.is_settled, newest, *map(list, self._held)]
+        """Return what `restore` takes: all but the tops of finer scales."""
+        newest = [self._floor, self._load] if self._floor < math.inf else None
+        return [self._index, self.is_settled, newest, list(self.floors), list(self.loads)]
 
     def restore(self, state: Any) -> None:
         """
@@ -72,19 +71,15 @@ class Blocks:
         Raises:
             ValueError: it is not what `save` returns.
         """
-        index, is_settled, newest, *columns = state
-        held = [array("d", map(float, column)) for column in columns]
-        lengths = {len(one) for one in held}
-        if len(held) != len(self._held) or len(lengths) > 1 or not lengths <= {*range(_HELD + 1)}:
+        index, is_settled, newest, floors, loads = state
+        self.floors, self.loads = array("d", map(float, floors)), array("d", map(float, loads))
+        floor, load = (math.inf, 0.0) if newest is None else map(float, newest)
+        known = [*self.floors, *self.loads, load, *([] if newest is None else [floor])]
+        if len(self.floors) != len(self.loads) or len(self.floors) > _HELD or not all(map(math.isfinite, known)):
             raise ValueError("no blocks of a level")
-        values = [] if newest is None else [*map(float, newest)]
-        if len(values) not in (0, len(held)) or not all(map(math.isfinite, [*values, *chain(*held)])):
-            raise ValueError("no finite level")
-        self.floors, self.loads, *self.peaks = held
+        self.peaks = [array("f", self.floors) for _ in self.peaks]
         self._index, self.is_settled = None if index is None else int(index), bool(is_settled)
-        self._begin()
-        if values:
-            self._floor, self._load, *self._peaks = values
+        self._floor, self._load, self._peaks = floor, load, [floor if newest else -math.inf] * len(self.peaks)
 
 
 class Low(NamedTuple):

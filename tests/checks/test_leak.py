@@ -169,7 +169,7 @@ def test_one_of_a_megabyte_a_minute_is_found_on_a_trace() -> None:
     """Recorded of a process that loaded its model anew six times meanwhile."""
     levels, known = trace("slow-leak")
     ((second, alert),) = play(levels)
-    assert 0 < second - known["leaks_from_second"] < 25 * MINUTE
+    assert 0 < second - known["leaks_from_second"] < 28 * MINUTE
     assert 1 == pytest.approx(60 * alert.evidence["rate_per_second"] / MB, rel=0.15)
 
 
@@ -218,10 +218,10 @@ def test_a_monitor_asks_it() -> None:
         samplers=[],
         interval_seconds=0.03,
         recording=False,
-        checks=[Leak("app.level", window_seconds=1.5, least_growth=100.0), Leak()],
+        checks=[Leak("app.level", window_seconds=1.5, warm_up_seconds=0.0, least_growth=100.0), Leak()],
         on_alert=lambda _alert: told.set(),
     )
-    monitor.gauge("app.level", unit="{thing}", read=lambda: 1e3 * max(2.0, time.monotonic() - begun))
+    monitor.gauge("app.level", unit="{thing}", read=lambda: 1e3 * (time.monotonic() - begun))
     with monitor:
         assert told.wait(60.0)
         assert ["app.level"] == [alert.target for alert in monitor.alerts()]
@@ -239,7 +239,7 @@ def test_a_leak_of_60_megabytes_a_minute_in_a_real_process_is_told_within_a_minu
 
 # -- what is none
 
-T = np.arange(3 * HOUR)
+T = np.arange(2 * HOUR)
 FLAT = np.full(len(T), 400 * MB)
 QUIET: dict[str, np.ndarray] = {
     "nothing": FLAT,
@@ -277,7 +277,7 @@ def test_cycles_are_known_after_the_first() -> None:
 
 def test_memory_that_grows_with_the_calls_is_no_leak() -> None:
     """As it does where each has something in flight; with as many calls as before it is one."""
-    rising = (50 + 150 * np.minimum(1, T / 9000)).astype(int)
+    rising = (50 + 150 * np.minimum(1, T / 6000)).astype(int)
     levels = 200 * MB + 2 * MB * rising + noise(len(T), 1.0)
     assert [] == play(levels, calls=rising)
     assert "firing" == play(levels, calls=np.full(len(T), 50))[0][1].state
@@ -527,7 +527,7 @@ def test_what_does_not_grow_is_never_told(level: float, seconds: float, noisy: f
     assert [] == play(level + noisy * random.random(400), seconds=seconds)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(scale=st.sampled_from([2.0**-20, 2.0**-10, 2.0**10, 2.0**20]), seed=st.integers(0, 2**32))
 @example(scale=2.0**10, seed=1)
 def test_verdicts_do_not_depend_on_the_unit(scale: float, seed: int) -> None:
@@ -545,7 +545,7 @@ def test_verdicts_do_not_depend_on_the_unit(scale: float, seed: int) -> None:
     assert told(1.0) == told(scale)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32))
 def test_the_same_values_in_another_order_are_no_leak(seed: int) -> None:
     """It is the order that makes it one."""

@@ -273,14 +273,14 @@ def test_a_state_that_is_none_is_refused_and_harms_nothing(state: Any) -> None:
 # -- what holds of any course
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(level=st.floats(0, 1e9), rate=st.integers(0, 10**6), seconds=st.sampled_from([0.1, 1.0, 30.0]))
 def test_what_does_not_grow_is_never_told(level: float, rate: int, seconds: float) -> None:
     """Whatever the level, the rate and the interval."""
     assert [] == play([level] * 500, [rate] * 500, seconds=seconds)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32))
 def test_the_same_values_in_another_order_are_none(seed: int) -> None:
     """It is the order that tells."""
@@ -289,7 +289,7 @@ def test_the_same_values_in_another_order_are_none(seed: int) -> None:
     assert [] == play(np.random.default_rng(seed).permutation(levels), np.full(600, 20))
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(scale=st.sampled_from([0.25, 0.5, 2.0, 8.0]), seed=st.integers(0, 2**32))
 def test_verdicts_do_not_depend_on_the_pace(scale: float, seed: int) -> None:
     """The same course in windows and intervals of another length gives the same alerts, as much sooner or later."""

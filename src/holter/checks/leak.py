@@ -18,7 +18,7 @@ from holter.model import Alert, Attributes, Severity, Snapshot
 from holter.names import CALL_DURATION
 from holter.room import Room
 
-MOST_LEVELS: Final = 500
+MOST_LEVELS: Final = 300
 MOST_SAVED: Final = 32
 _LEAST_BYTES: Final = 8 * 2.0**20
 _LOADING_BYTES: Final = 256 * 2.0**20
@@ -27,7 +27,7 @@ _PAGED_SECONDS: Final = 3_600.0
 _SILENT_SECONDS: Final = 60.0
 _SILENT_GAPS: Final = 4
 # By a window of hours it would take hours to see that a climb has ended.
-_LONGEST_FOLLOWED: Final = 2
+_LONGEST_FOLLOWED: Final = 4
 _BUSIER: Final = 1.5
 _LOAD_SECONDS: Final = 30.0
 
@@ -45,7 +45,7 @@ class Leak:
     what the floors scatter about it, that does not slow down by a fifth from its first half to its second, to where
     no floor was in the last day, by *least_growth* (8 MiB, or 10 of another unit) and half a percent of the level,
     and by a larger share than the calls have grown. Steps up are left out: a model that is loaded. A window is
-    *window_seconds* long, and each next one four times as long, up to some 14 hours: 60 MB/min are found in 48 s,
+    *window_seconds* long, and each next one twice as long, up to some 14 hours: 60 MB/min are found in 48 s,
     1 MB/min in 11 minutes. Growth that has gone on since the process, or half as many more calls, began is a warm-up,
     or a cache that fills, until a window of *warm_up_seconds* or more tells that it does not slow down.
 
@@ -55,7 +55,7 @@ class Leak:
     What cannot be told apart: what fills at an even pace for longer than the window, and then stops, is told until it
     does. What is known of processes that go on is kept when another one comes to judge; a new process begins anew.
 
-    Costs 5 us an interval and level, 0.1 us a series that moved, and 10 KB a level, of which it knows 500. Not
+    Costs 5 us an interval and level, 0.1 us a series that moved, and 30 KB a level, of which it knows 300. Not
     thread-safe.
 
     Raises:
