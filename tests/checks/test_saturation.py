@@ -165,6 +165,22 @@ def test_a_batch_that_is_started_at_once_is_none() -> None:
     assert [] == play(stays, np.full(1800, 2))
 
 
+def test_more_in_flight_as_more_end_is_none() -> None:
+    """Nine times as many calls, of which as many end, are work that is done."""
+    more = np.concatenate((np.full(1500, 1.0), 1 + np.arange(120) / 15))
+    assert [] == play(12 * more, 40 * more)
+    assert [] != play(12 * more, np.full(1620, 40))
+
+
+def test_as_much_as_was_there_before_is_none() -> None:
+    """What once piled up and drained may do so again."""
+    peak = 20 + 100.0 * np.clip(20 - np.arange(40), 0, None) / 20
+    rises = np.minimum(120.0, 20 + 2.0 * np.arange(60))
+    calm = np.full(1500, 20.0)
+    assert [] == play(np.concatenate((calm, peak, calm, rises)), np.full(3100, 95))
+    assert [] != play(np.concatenate((calm, calm, rises)), np.full(3060, 95))
+
+
 def test_few_calls_are_none() -> None:
     """Below the minimum."""
     levels = np.concatenate((np.full(1500, 1.0), 1 + 0.1 * np.arange(80)))
