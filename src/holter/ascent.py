@@ -229,10 +229,9 @@ class Ascent:
         before, after = sum(blocks.loads[-BLOCKS:-half]), sum(blocks.loads[-half:])
         if before <= 0 or after <= before:
             return after > before
-        # By chance a count of n differs by the square root of it.
-        risen = after / before - 1 - 2 * math.sqrt(1 / before + 1 / after)
+        risen = after / before - 1
         low, high = sum(blocks.floors[-BLOCKS:-half]), sum(blocks.floors[-half:])
-        return low > 0 and risen > 0 and high / low - 1 <= _LOAD_SHARE * risen
+        return low > 0 and high / low - 1 <= _LOAD_SHARE * risen
 
     def has_stopped(self, climb: Climb) -> bool:
         """Whether the *climb* has not gone on for half of its window, or is lost for the most part."""
