@@ -83,7 +83,7 @@ class Ascent:
     - and more than the load does, in shares of themselves;
     - and where it does not go on since the beginning, unless the window is as long as the warm-up.
 
-    Costs 1 us a value and 60 us for a window that rises; 25 KB. Not thread-safe.
+    Costs 1 us a value and 60 us for a window that rises; 35 KB. Not thread-safe.
 
     >>> ascent = Ascent(Demands())
     >>> climbs = [ascent.take(float(second), 2e8 + 1e6 * max(0, second - 60), 0.0) for second in range(120)]

@@ -12,7 +12,7 @@ STEP_UP: Final = 4
 SCALES: Final = 4
 _HELD: Final = 6 * BLOCKS
 _PART: Final = BLOCKS // 3
-# Mann and Kendall's count of pairs in order less those in disorder, of 66 pairs: by chance once in 4,000 times.
+# Mann and Kendall's count of pairs in order less those in disorder, of 66 pairs: by chance once in 8,500 times.
 _ORDER: Final = 50
 _STILL: Final = 1.1
 _OVER_PAST: Final = 1.5
@@ -67,7 +67,7 @@ class Backlog:
     where the mean level of its last third is *growth* times that of the first and at least *minimum*; its blocks are
     in order, but for few; it grew from each third to the next by a tenth; it lies half above all that was before, in
     five windows; and what was done grew by less than the 0.3rd power of it. So a batch that is started at once, and
-    more work that is done, are none. Some 1 us an interval; 12 KB. Not thread-safe.
+    more work that is done, are none. Some 3 us an interval; 100 KB. Not thread-safe.
 
     >>> backlog = Backlog(window_seconds=60.0, growth=2.0, minimum=10.0)
     >>> piles = [backlog.take(1.0, 10 + 10 * max(0, second - 60), 40) for second in range(120)]

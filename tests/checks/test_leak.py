@@ -565,7 +565,7 @@ def test_intervals_may_be_short_or_long(seconds: float) -> None:
 
 
 def test_memory_of_the_check_is_bounded() -> None:
-    """Some 12 KB a level, 500 levels at most, whoever comes and goes."""
+    """Some 12 KB a level at first, 300 levels at most, whoever comes and goes."""
     check, machine = Leak(), Machine()
     for second in range(300):
         check.judge(machine.tick(400 * MB + second))

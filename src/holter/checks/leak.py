@@ -55,7 +55,7 @@ class Leak:
     What cannot be told apart: what fills at an even pace for longer than the window, and then stops, is told until it
     does. What is known of processes that go on is kept when another one comes to judge; a new process begins anew.
 
-    Costs 5 us an interval and level, 0.1 us a series that moved, and 30 KB a level, of which it knows 300. Not
+    Costs 10 us an interval and level, 0.1 us a series that moved, and 35 KB a level, of which it knows 300. Not
     thread-safe.
 
     Raises:
