@@ -24,14 +24,15 @@ FLOORS = {
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
-    "loops pauses runqueue throttling attached chosen ordering",
+    "loops pauses runqueue throttling attached chosen ordering passing",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses straightness lows ascent backlog room "
-    "levels leaking leakwords",
+    "containercourse losses awaiting stacks usual hung silence trials breaker serving "
+    "straightness lows ascent backlog room levels leaking leakwords",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
+    "switches guardsettings fallback "
     "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
 }
 

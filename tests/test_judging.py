@@ -376,3 +376,15 @@ def test_what_is_of_one_process_is_not_told_to_the_next(keeping: Callable[..., B
     keeping(Counting()).ask()
     keeping(again := OfItself()).ask()
     assert 1 == again.count
+
+
+def test_alerts_that_go_on_are_told_of_once_to_other_processes(keeping: Callable[..., Bench]) -> None:
+    """Who takes them over writes them down, with the check that they are of."""
+    first = keeping(Counting())
+    assert [[], [], ["counted"]] == [first.ask() for _ in range(3)]
+    assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in first.judges.alerts.values()]
+    assert [] == first.judges.resumed()
+    second = keeping(Counting())
+    second.ask()
+    assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in second.judges.resumed()]
+    assert [] == second.judges.resumed()

@@ -35,12 +35,14 @@ if typing.TYPE_CHECKING:
     from holter.checks.limit import Limit
     from holter.checks.saturation import Saturation
     from holter.checks.slo import SLO
+    from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.fallback import Guard
     from holter.model import (
         Alert,
         Check,
@@ -80,6 +82,7 @@ __all__ = [
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
+    "Guard",
     "HolterError",
     "HostSampler",
     "Leak",
@@ -105,6 +108,7 @@ __all__ = [
     "SlowCall",
     "Snapshot",
     "Stage",
+    "Stall",
     "Statistics",
     "Storage",
     "__version__",
@@ -137,6 +141,7 @@ _LATER = {
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
     "GPUSampler": "samplers.gpu",
+    "Guard": "fallback",
     "HostSampler": "samplers.host",
     "Leak": "checks.leak",
     "Limit": "checks.limit",
@@ -147,6 +152,7 @@ _LATER = {
     "ProcessTreeSampler": "samplers.tree",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
+    "Stall": "checks.stall",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
     "RuntimeSampler": "samplers.runtime",

@@ -130,10 +130,11 @@ class Judges:
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
         self._guard, self._path = scope.guard, path
-        self._judges = [Judge(check, scope.guard, key) for key, check in _keyed(checks)]
+        self._judges = [Judge(check, scope.guard, key) for key, check in keyed(checks)]
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
         self._owners: dict[str, Judge] = {}
+        self._resumed: list[Alert] = []
         self._is_judging = False
         self._written: list[str | None] = []
         self._keeps = path is not None and any(judge.remembers for judge in self._judges)
@@ -175,10 +176,16 @@ class Judges:
             _wait_for([(delivery, seen) for _, delivery, seen in asked], until)
         for judge, _, _ in asked:
             self._resume(judge)
-        alerts = [alert for judge, _, _ in asked for alert in judge.fetch() if self._is_new(alert, judge)]
+        given = [(replace(alert, source=judge.key), judge) for judge, _, _ in asked for alert in judge.fetch()]
+        alerts = [alert for alert, judge in given if self._is_new(alert, judge)]
         if snapshot is not None:
             self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
+
+    def resumed(self) -> list[Alert]:
+        """Return the alerts that have been taken over since the last time: new to the other processes of the group."""
+        resumed, self._resumed = self._resumed, []
+        return resumed
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)
@@ -206,7 +213,8 @@ class Judges:
         """Take over the alerts that go on firing; they are no new ones, so only the log says so."""
         resumed, judge.resumed = judge.resumed, ()
         for alert in resumed:
-            self.alerts[alert.id], self._owners[alert.id] = alert, judge
+            self.alerts[alert.id], self._owners[alert.id] = replace(alert, source=judge.key), judge
+            self._resumed.append(self.alerts[alert.id])
             _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
 
     def _keep(self, now_ns: int) -> None:
@@ -241,7 +249,7 @@ def _is_same(one: str | None, other: str | None) -> bool:
     return one is other
 
 
-def _keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
+def keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
     """Yield each check with what it is known by in the next process: what it says of itself, or its class."""
     seen: dict[str, int] = {}
     for check in checks:

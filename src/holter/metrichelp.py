@@ -112,6 +112,8 @@ _HELP: Final = {
     names.LOOP_BLOCKED: "For how long an event loop has not come to a step that it was asked for.",
     names.ALLOCATED_BLOCKS: "Blocks of memory that Python's allocator has given out.",
     names.CALL_PAUSE: "The time that slow calls lost to one cause, where it was a fifth of theirs or more.",
+    names.GUARD_STATE: "What serves in place of a guarded call: 0 it does itself, 0.5 trials, 1 the fallback.",
+    names.GUARD_SWITCHES: "How often a guard has switched, to what, and why.",
     names.OVERHEAD: "The share of the CPU time of the process that is holter's.",
     names.PROCESS_RUN_QUEUE_DELAY: "How long threads of the process could have run and waited for a CPU.",
     names.TREE_PROCESSES: "The process and those that have come of it.",

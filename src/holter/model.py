@@ -50,7 +50,8 @@ class OpenCall:
     A call that is running: which, since when (monotonic), in which native thread, and in which task.
 
     ``task`` is the same number for the watched coroutines that one task runs, and another for each task that runs at
-    the same time; 0 for all other calls, and where the pieces in Python are in use.
+    the same time; 0 for all other calls, and where the pieces in Python are in use. ``asked_ns`` is, of a stream, since
+    when its next item is asked for (monotonic), -1 while its consumer has the last one; 0 for all other calls.
 
     >>> import holter
     >>> @holter.watch
@@ -66,6 +67,7 @@ class OpenCall:
     age_seconds: float
     thread: int
     task: int = 0
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,8 @@ class Alert:
 
     ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
-    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along.
+    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along. ``source``, which
+    the monitor fills in, is the check that gave it, as the processes of a group know it.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -232,6 +235,7 @@ class Alert:
     next_step: str = ""
     evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     related: tuple[str, ...] = ()
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
