@@ -173,6 +173,13 @@ def test_one_of_a_megabyte_a_minute_is_found_on_a_trace() -> None:
     assert 1 == pytest.approx(60 * alert.evidence["rate_per_second"] / MB, rel=0.15)
 
 
+def test_the_same_process_without_a_leak_is_never_told() -> None:
+    """For the 40 minutes of which there is a trace."""
+    levels, known = trace("no-leak")
+    assert (0.0, 2400) == (known["leak_bytes_a_second"], len(levels))
+    assert [] == play(levels)
+
+
 PROGRAM = """
 import sys, threading, time
 sys.path.insert(0, {tests!r})
