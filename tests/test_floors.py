@@ -28,7 +28,8 @@ FLOORS = {
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses awaiting stacks usual hung silence trials breaker serving unfit",
+    "containercourse losses awaiting stacks usual hung silence trials breaker serving unfit "
+    "straightness lows ascent backlog room levels leaking leakwords",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
     "switches guardsettings fallback "

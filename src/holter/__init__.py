@@ -31,8 +31,10 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter import targets as targets
+    from holter.checks.leak import Leak
     from holter.checks.limit import Limit
     from holter.checks.nonfinite import NonFinite, OutOfRange
+    from holter.checks.saturation import Saturation
     from holter.checks.slo import SLO
     from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
@@ -85,6 +87,7 @@ __all__ = [
     "Guard",
     "HolterError",
     "HostSampler",
+    "Leak",
     "Limit",
     "LogFile",
     "MissingExtraError",
@@ -104,6 +107,7 @@ __all__ = [
     "RecordingError",
     "RuntimeSampler",
     "Sampler",
+    "Saturation",
     "Series",
     "SlowCall",
     "Snapshot",
@@ -144,6 +148,7 @@ _LATER = {
     "GPUSampler": "samplers.gpu",
     "Guard": "fallback",
     "HostSampler": "samplers.host",
+    "Leak": "checks.leak",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
@@ -159,6 +164,7 @@ _LATER = {
     "Storage": "samplers.storage",
     "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
+    "Saturation": "checks.saturation",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
