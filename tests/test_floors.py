@@ -18,18 +18,18 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall "
+    "environment silencing settings layout memorylimit whereabouts halves compiled descriptors listing slowcall "
     "gpufigures visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime storedfiles",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
-    "loops pauses runqueue throttling attached chosen ordering",
+    "notice incidents outbox keptsilences loops pauses runqueue throttling attached chosen ordering",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses",
+    "containercourse losses moved posting",
     "outer rooms": "probes samplers checks exporters watch target targets",
-    "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
+    "top": "farewell digits progressbar instruments cost chronicle membership delivery courier judging upkeep sampling "
     "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
 }
 

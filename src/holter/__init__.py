@@ -15,6 +15,7 @@ from holter.default import (
     histogram,
     instrument,
     llm,
+    silence,
     snapshot,
     span,
     start,
@@ -34,11 +35,13 @@ if typing.TYPE_CHECKING:
     from holter.checks.limit import Limit
     from holter.checks.slo import SLO
     from holter.endpoint import prometheus_app, prometheus_collector
+    from holter.exporters.alertmanager import Alertmanager
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.exporters.webhook import Webhook
     from holter.model import (
         Alert,
         Check,
@@ -50,12 +53,14 @@ if typing.TYPE_CHECKING:
         Process,
         Reading,
         Sampler,
+        Silence,
         SlowCall,
         Snapshot,
         Stage,
         Statistics,
     )
     from holter.monitor import Monitor
+    from holter.notice import Notice
     from holter.probes.requests import ASGI
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.container import ContainerSampler
@@ -70,6 +75,7 @@ __all__ = [
     "ASGI",
     "SLO",
     "Alert",
+    "Alertmanager",
     "CSVFile",
     "Check",
     "ConfigurationError",
@@ -84,6 +90,7 @@ __all__ = [
     "LogFile",
     "MissingExtraError",
     "Monitor",
+    "Notice",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
@@ -98,11 +105,13 @@ __all__ = [
     "RuntimeSampler",
     "Sampler",
     "Series",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
     "Statistics",
     "Storage",
+    "Webhook",
     "__version__",
     "alerts",
     "counter",
@@ -114,6 +123,7 @@ __all__ = [
     "prometheus_app",
     "prometheus_collector",
     "read_recording",
+    "silence",
     "snapshot",
     "span",
     "start",
@@ -129,6 +139,7 @@ __all__ = [
 # pays for watching.
 _LATER = {
     "ASGI": "probes.requests",
+    "Alertmanager": "exporters.alertmanager",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
@@ -137,6 +148,7 @@ _LATER = {
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
+    "Notice": "notice",
     "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
@@ -145,6 +157,7 @@ _LATER = {
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
     "RuntimeSampler": "samplers.runtime",
+    "Webhook": "exporters.webhook",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -160,6 +173,7 @@ _LATER = {
             "Process",
             "Reading",
             "Sampler",
+            "Silence",
             "SlowCall",
             "Snapshot",
             "Stage",

@@ -7,14 +7,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from holter import learnt, words
 from holter.delivery import Delivery
 from holter.guard import Guard
+from holter.incidents import Incident, Incidents
+from holter.keptsilences import Silences
 from holter.learnt import Learnt, Lesson
 from holter.model import Alert, AttributeValue, Check, Snapshot
+from holter.moved import Course
+from holter.outbox import Outbox
 from holter.scope import Scope
 from holter.values import number
 
@@ -118,7 +123,8 @@ class Judges:
 
     A check that hangs hangs alone: it is waited for once, and its alerts come when it is done. What they have
     learnt is in the file at *path*, if there is one: read when this process begins to judge, written each minute,
-    with each alert, and at the end.
+    with each alert, and at the end. Alerts of one trouble are one incident; what is to be told of it goes into
+    ``outbox``, unless ``silences`` keep it back.
     """
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
@@ -126,10 +132,14 @@ class Judges:
         self._judges = [Judge(check, scope.guard, key) for key, check in _keyed(checks)]
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
+        self.changed: list[Alert] = []
+        """The alerts that are otherwise than at the turn before, be it that one more is related, or that it goes on."""
         self._owners: dict[str, Judge] = {}
         self._is_judging = False
-        self._written: list[str | None] = []
-        self._keeps = path is not None and any(judge.remembers for judge in self._judges)
+        self._written: list[object] = []
+        base = None if path is None else path.with_name(path.name.removesuffix(learnt.SUFFIX))
+        self.silences, self.outbox = Silences(scope.silences, base), Outbox(base)
+        self._incidents, self._course = Incidents(), Course() if self._judges else None
 
     @property
     def figures(self) -> Iterable[Figure]:
@@ -145,12 +155,14 @@ class Judges:
         most, and never for those that are not done yet with the snapshot before. When strict they are asked in
         this thread, so that their errors raise here.
         """
+        self.changed = []
         if snapshot is None:
             self._is_judging = False
+            self.outbox.standing = ()
             return []
         if not self._is_judging:
             self._is_judging = True
-            self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
+            self._guard.run("state of checks", None, self._adopt, snapshot)
         until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
         for judge in self._judges:
             judge.is_saving_wanted |= patiently
@@ -166,8 +178,11 @@ class Judges:
         for judge in self._judges:
             self._resume(judge)
         alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
+        told = self._guard.run("incidents", alerts, self._told, snapshot, alerts)
         self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
-        return alerts
+        # After that: one who is killed in between has left what the next one needs to tell of it.
+        self._guard.run("incidents", None, self._post, snapshot)
+        return told
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)
@@ -181,34 +196,107 @@ class Judges:
             self._owners.pop(oldest, None)
         return True
 
-    def _adopt(self, now_ns: int) -> None:
-        if self._path is None or not self._keeps:
+    # -- incidents
+
+    def _told(self, snapshot: Snapshot, alerts: list[Alert]) -> list[Alert]:
+        """Return *alerts* with what moved along, their incidents, and what silences them; go on with all incidents."""
+        now_ns, service = snapshot.time_ns, snapshot.process.service
+        self._mark(now_ns)
+        if self._course is not None:
+            self._course.add(snapshot)
+        incidents: dict[str, Incident] = {}
+        told: list[tuple[Alert, Incident | None]] = []
+        for alert in alerts:
+            full = replace(self._with_related(alert), silence=self.silences.of(alert, now_ns))
+            incident = self._incidents.take(full, now_ns, service)
+            told.append((full, incident))
+            if incident is not None:
+                incidents[incident.id] = incident
+        shown = [alert if incident is None else incident.shown(alert) for alert, incident in told]
+        self.changed += shown
+        for alert in shown:
+            if alert.id in self.alerts and self.alerts[alert.id].state == alert.state:
+                self.alerts[alert.id] = alert
+        self._incidents.turn(now_ns, lambda alert: self.silences.of(alert, now_ns))
+        for incident in incidents.values():
+            for alert in incident.announced.values():
+                self._change(alert.id, incident.shown(alert).related)
+        return shown
+
+    def _with_related(self, alert: Alert) -> Alert:
+        if alert.related:
+            return alert
+        if alert.state == "firing" and self._course is not None:
+            return replace(alert, related=self._course.moved(alert))
+        return alert
+
+    def _change(self, key: str, related: tuple[str, ...]) -> None:
+        """Let an alert that fires say what is related to it by now."""
+        known = self.alerts.get(key)
+        if known is not None and known.state == "firing" and known.related != related:
+            self.alerts[key] = replace(known, related=related)
+            self.changed.append(self.alerts[key])
+
+    def _mark(self, now_ns: int) -> None:
+        """Say of each alert that fires what silences it, if something does."""
+        if not self.silences.look(now_ns) and not any(alert.silence for alert in self.alerts.values()):
+            return
+        for alert in [one for one in self.alerts.values() if one.state == "firing"]:
+            silence = self.silences.of(alert, now_ns)
+            if silence != alert.silence:
+                self.alerts[alert.id] = replace(alert, silence=silence)
+                self.changed.append(self.alerts[alert.id])
+                if silence is None:
+                    message = words.clean(alert.message, 500)
+                    _LOGGER.warning("holter: firing still, and no longer silenced: %s", message)
+
+    def _post(self, snapshot: Snapshot) -> None:
+        """Put into the outbox what is to be told."""
+        for incident in self._incidents.unposted():
+            self.outbox.post(incident.notice(snapshot.process))
+            self._incidents.posted(incident)
+        self.outbox.standing = self._incidents.standing(snapshot.process)
+
+    # -- what outlives the process
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        if self._path is None:
             return
         known = learnt.read(self._path)
+        # What has become of those that fired when this process judged last, the other one knows.
+        self.alerts = {key: alert for key, alert in self.alerts.items() if alert.state == "resolved"}
+        self._incidents.load(known.incidents, snapshot.time_ns)
+        self._post(snapshot)
         for judge in self._judges:
             lesson = known.lessons.get(judge.key)
             if lesson is not None and judge.remembers:
-                judge.adopt(lesson, learnt.gap_seconds(known, now_ns))
-        self._written = [judge.state for judge in self._judges]
+                judge.adopt(lesson, learnt.gap_seconds(known, snapshot.time_ns))
+        self._written = self._states()
 
     def _resume(self, judge: Judge) -> None:
         """Take over the alerts that go on firing; they are no new ones, so only the log says so."""
         resumed, judge.resumed = judge.resumed, ()
         for alert in resumed:
             self.alerts[alert.id], self._owners[alert.id] = alert, judge
+            self.changed.append(alert)
+            self._incidents.resume(alert)
             _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
 
+    def _states(self) -> list[object]:
+        return [self._incidents.version, *(judge.state for judge in self._judges)]
+
     def _keep(self, now_ns: int) -> None:
-        """Write down what has been learnt, if there is something new."""
-        states = [judge.state for judge in self._judges]
-        if self._path is None or not self._keeps or all(map(_is_same, states, self._written or [None] * len(states))):
+        """Write down what has been learnt, and which incidents there are, if there is something new."""
+        states = self._states()
+        known = self._written or [0] + [None] * len(self._judges)
+        if self._path is None or all(map(_is_same, states, known)):
             return
         lessons = {
             judge.key: Lesson(judge.state, tuple(self._firing(judge)))
             for judge in self._judges
             if judge.state is not None
         }
-        learnt.write(self._path, Learnt(now_ns, lessons))
+        learnt.write(self._path, Learnt(now_ns, lessons, self._incidents.all))
         self._written = states
 
     def _firing(self, judge: Judge) -> list[Alert]:
@@ -217,8 +305,8 @@ class Judges:
         ]
 
 
-def _is_same(one: str | None, other: str | None) -> bool:
-    return one is other
+def _is_same(one: object, other: object) -> bool:
+    return one is other or (isinstance(one, int) and one == other)
 
 
 def _keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:

@@ -117,7 +117,8 @@ class Membership:
             if path is not None:
                 with Sections(path) as sections:
                     half = newest_half(sections, Section.NOTICES, sections.longest_text)
-                    return () if half is None else documents.decode_notices(half[1])[0]
+                    told = () if half is None else documents.decode_notices(half[1])[0]
+                    return tuple({alert.id: alert for alert in told}.values())
         return ()
 
     def hand_over(self, turn: Callable[[], object]) -> None:

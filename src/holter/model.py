@@ -10,6 +10,7 @@ from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kin
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
+from holter.silencing import Silence
 from holter.slowcall import Pause, SlowCall, Stage
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Sampler",
     "Series",
     "Severity",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
@@ -210,7 +212,8 @@ class Alert:
 
     ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
-    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along.
+    ``evidence`` holds plain numbers and strings; ``related`` tells of signals that moved along and of the other
+    alerts of the same trouble, which all have the same ``incident``. ``silence`` is what keeps it from being told.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -232,6 +235,13 @@ class Alert:
     next_step: str = ""
     evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     related: tuple[str, ...] = ()
+    incident: str = ""
+    silence: Silence | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By what it can be silenced: its own id, its check, its target with and without attributes, its incident."""
+        return self.id, self.check, self.target, self.target.partition("{")[0], self.incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +335,9 @@ class Exporter(Protocol):
     One that has ``slower_than_seconds`` too (None for slower than 99 of 100) gets slow and failed calls in
     ``Snapshot.slow_calls``: those in a trace of OpenTelemetry, and where it has ``traces_all`` set, all. If it has
     ``trace(calls)``, that is called with the new ones each interval.
+
+    One that has ``send(notice, timeout)`` is a receiver: it is told of incidents by that, as `Webhook` is, and
+    ``export`` is not called.
 
     >>> class Count:
     ...     every_seconds = 10.0

@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet
 
-from holter import words
+from holter import keptsilences, words
 from holter.chronicle import CHRONICLE
 from holter.clock import SYSTEM, Clock
 from holter.cost import Ledger
+from holter.courier import deliveries
 from holter.delivery import Delivery
 from holter.environment import describe
 from holter.farewell import Farewell
@@ -27,8 +28,7 @@ from holter.history import History
 from holter.instruments import Instruments
 from holter.judging import Judges
 from holter.membership import Membership
-from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
-from holter.notices import AlertCallback, Notices
+from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Silence, Snapshot
 from holter.options import DEFAULT_TIMEOUT
 from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
@@ -149,9 +149,6 @@ class Monitor(Instruments):
             )
         self._scope.guard.run("group", None, self._membership.join, self, self.settings, self._scope)
         leads = lambda: self._membership.leads  # noqa: E731 - what it is at the time
-        plug_ins: list[Exporter] = [Notices(LOGGER, self._scope.guard), *self.settings.exporters]
-        if self.settings.on_alert is not None:
-            plug_ins.append(AlertCallback(self.settings.on_alert, self._scope.guard))
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
             # What was overwritten before now, nobody was there to read.
             if is_mine:
@@ -159,7 +156,7 @@ class Monitor(Instruments):
             RECORDER.readers.add(self)
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
-        self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
+        self._deliveries = deliveries(self._scope, self.settings, LOGGER, self._judges.outbox)
         self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
         self._spawn("collector", self._collect)
@@ -308,7 +305,7 @@ class Monitor(Instruments):
                     delivery.rest()
                 else:
                     delivery.offer(seen, alerts, now=now)
-            CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
+            CHRONICLE.keep(self, snapshot, self._judges.changed, self._history, cursors, now=now)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
             turn.release()
@@ -354,13 +351,13 @@ class Monitor(Instruments):
             self._turn.release()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """
-        Return the alerts of this run in their latest state, the oldest first; at most 1,000.
-
-        Where another process leads the group they are its last 64.
-        """
+        """Return the alerts in their latest state, the oldest first; at most 1,000, or 64 where another process leads."""
         others = self._scope.guard.run("group", None, self._membership.alerts)
         return tuple(self._judges.alerts.values()) if others is None else others
+
+    def silence(self, name: object, *, minutes: float, reason: str) -> Silence:
+        """Tell nobody of alerts of this *name* for so many *minutes*, as `silence` of the module does; return how."""
+        return keptsilences.set_for(self._judges.silences, name, minutes, reason, self._clock.wall_ns())
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""
