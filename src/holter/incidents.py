@@ -117,8 +117,8 @@ class Incident:
             self.ended_ns, self.is_reopened = 0, self.is_reopened or self.said is not None
             self.rank, self.announced = _UNTOLD, {}
         if len(self.alerts) > MOST_ALERTS:
-            least = (one for one in self.alerts if one not in self.announced and one != key)
-            dropped = next((one for one in least if self.alerts[one].state == "resolved"), None) or next(iter(least))
+            least = [one for one in self.alerts if one not in self.announced and one != key]
+            dropped = next((one for one in least if self.alerts[one].state == "resolved"), least[0])
             del self.alerts[dropped]
             self.orphans.pop(dropped, None)
 

@@ -351,7 +351,7 @@ class Monitor(Instruments):
             self._turn.release()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """Return the alerts in their latest state, the oldest first; at most 1,000, or 64 where another process leads."""
+        """Return the alerts in their latest state, the oldest first; 1,000 at most, 64 where another process leads."""
         others = self._scope.guard.run("group", None, self._membership.alerts)
         return tuple(self._judges.alerts.values()) if others is None else others
 

@@ -130,6 +130,7 @@ def _alerts(alerts: Sequence[Alert]) -> Notes:
             f"saw {words.clean(alert.seen)}."
         )
         next_step = f" {words.clean(alert.next_step, 160)}" if alert.next_step else ""
+        text += "" if alert.silence is None else f" ({alert.silence})"
         rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step))
     return Notes(tuple(rows)).first(_MOST_ALERTS)
 
