@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,13 +25,14 @@ class Hook:
     Entered it listens; ``down()`` and ``up()`` end and begin that at the same port. Each answer waits for ``free``.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.statuses = [200]
         self.more: dict[str, str] = {}
         self.free = threading.Event()
         self.free.set()
         self.begun = 0
+        self._context = context
         self._port, self._server, self._thread = port, None, None
         self._arrived = threading.Condition()
 
@@ -76,6 +78,8 @@ class Hook:
 
         self._server = Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_address[1]
+        if self._context is not None:
+            self._server.socket = self._context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 

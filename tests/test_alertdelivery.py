@@ -1,4 +1,4 @@
-"""Each incident arrives, always with the same id, and once where nobody was killed: whatever becomes of the processes."""
+"""Each incident arrives, always with one id, once where nobody was killed: whatever becomes of the processes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_restarts_tell_of_an_incident_once(tmp_path: Path, hook: Hook) -> None:
             if not number:
                 service.trouble(lasts=True)
             service.ask("flush")
-            until(lambda: service.ask("alerts"))  # noqa: B023 - called here only
+            until(lambda: service.ask("alerts"))
             incidents |= {incident for incident, _, _ in service.ask("alerts")}
             if number == 4:
                 service.trouble(lasts=False)

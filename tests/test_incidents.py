@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.snapshots import PROCESS, START_NS, alert
-from holter.incidents import MOST_ALERTS, MOST_INCIDENTS, TOGETHER_NS, Incident, Incidents, signal, subject
+from holter.incidents import MOST_ALERTS, MOST_INCIDENTS, Incident, Incidents, signal, subject
 from holter.model import Alert, Silence
 from holter.notice import Notice
 
@@ -108,7 +109,10 @@ def test_an_incident_is_told_when_it_begins_and_when_all_of_it_is_over() -> None
     ],
     ids=lambda value: value.target if isinstance(value, Alert) else str(value),
 )
-def test_the_same_cause_is_the_same_call_or_what_all_share_or_what_moved_along(other: Alert, is_same: bool) -> None:
+def test_the_same_cause_is_the_same_call_or_what_all_share_or_what_moved_along(
+    other: Alert,
+    is_same: bool,  # noqa: FBT001 - a case
+) -> None:
     """Another call that has nothing to do with it is a trouble of its own, however close in time."""
     desk = Desk()
     desk.at(0, one("a", related=("cache: fell from 10/s to 1/s",)))
@@ -338,7 +342,7 @@ def test_whatever_happens_each_incident_is_told_in_turns_and_all_that_is_loud_is
         assert list(range(1, len(notices) + 1)) == [each.number for each in notices]
         states = [each.state for each in notices]
         assert ("firing", "resolved") == (states[0], states[-1])
-        assert ("resolved", "resolved") not in zip(states, states[1:], strict=False)
+        assert ("resolved", "resolved") not in pairwise(states)
 
 
 @given(steps)

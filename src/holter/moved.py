@@ -2,8 +2,8 @@
 Which other signals moved when an alert fired: what is likely related to it.
 
 A signal has moved when its level in the last while, of two minutes at most, lies beyond all that it was before,
-by eight times the scatter of that (the median absolute deviation, scaled to a standard deviation, and three percent of
-the level at least), and by a factor that people call a change. Of all lengths of that while the surest one counts.
+by eight times the standard deviation of that (of the logarithms, and three percent of the level at least), and by a
+factor that people call a change. Of all lengths of that while the surest one counts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ _LONGEST_SECONDS: Final = 120.0
 _SURE: Final = 8.0
 # One interval alone proves less: figures that come in bursts have many of them.
 _SURE_OF_ONE: Final = 16.0
-_SCALE: Final = 1.4826
 _LEAST_SCATTER: Final = 0.03
 _LONGER: Final = 1.5
 _MORE: Final = 2.0
@@ -64,7 +63,7 @@ class Course:
     """
     The last 150 intervals of the busiest 200 series of a service.
 
-    Takes up to 1 MB; to add an interval costs about a microsecond a series that moved, to ask some milliseconds.
+    Takes up to 1 MB; to add an interval costs 0.7 us a series that moved, to ask 0.1 ms a series that is held.
     """
 
     def __init__(self) -> None:
@@ -164,14 +163,17 @@ def _told(signal: _Signal, seconds: Values) -> tuple[float, str] | None:
     if np.ptp(logs) < np.log(signal.factor):
         return None
     best, found = 0.0, 0
+    highest, lowest = np.maximum.accumulate(logs), np.minimum.accumulate(logs)
     for length in _lengths(len(levels), lasted):
-        before, inside = logs[:-length], float(np.median(logs[-length:]))
-        middle = float(np.median(before))
-        scatter = max(_LEAST_SCATTER, _SCALE * float(np.median(np.abs(before - middle))))
-        is_beyond = inside > before.max() or inside < before.min()
-        sure = abs(inside - middle) / scatter
-        is_large = abs(inside - middle) >= np.log(signal.factor)
-        if is_beyond and is_large and sure >= (_SURE if length > 1 else _SURE_OF_ONE) and sure * length**0.5 > best:
+        inside, top, bottom = logs[-length:], highest[-length - 1], lowest[-length - 1]
+        # The median lies beyond it, in other words; it is found without sorting.
+        if 2 * max(np.count_nonzero(inside > top), np.count_nonzero(inside < bottom)) <= length:
+            continue
+        before = logs[:-length]
+        change = abs(float(np.median(inside)) - float(np.median(before)))
+        sure = change / max(_LEAST_SCATTER, float(before.std()))
+        is_sure = sure >= (_SURE if length > 1 else _SURE_OF_ONE)
+        if is_sure and change >= np.log(signal.factor) and sure * length**0.5 > best:
             best, found = sure * length**0.5, length
     if not found:
         return None
@@ -183,8 +185,9 @@ def _told(signal: _Signal, seconds: Values) -> tuple[float, str] | None:
 
 def _lengths(count: int, lasted: Values) -> Iterable[int]:
     """Return how many of the newest intervals can be the time in which something moved."""
-    most = count - FEWEST_BEFORE
-    return [length for length in _WHILES if length <= most and (length == 1 or lasted[length - 1] <= _LONGEST_SECONDS)]
+    # A while that is up to twice as long as the change still shows it, one that is shorter does not.
+    most = max(1, min(count - FEWEST_BEFORE, int(np.searchsorted(lasted, _LONGEST_SECONDS, side="right"))))
+    return sorted({most, *(length for length in _WHILES if length <= most)})
 
 
 def _words(signal: _Signal, before: float, now: float) -> str:
