@@ -180,8 +180,9 @@ class Judges:
         alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
         told = self._guard.run("incidents", alerts, self._told, snapshot, alerts)
         self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
-        # After that: one who is killed in between has left what the next one needs to tell of it.
-        self._guard.run("incidents", None, self._post, snapshot)
+        # In between: who is killed before leaves what the next one needs to tell of it, who is not has it told once.
+        if self._guard.run("incidents", False, self._post, snapshot):  # noqa: FBT003 - the default
+            self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return told
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
@@ -201,7 +202,7 @@ class Judges:
     def _told(self, snapshot: Snapshot, alerts: list[Alert]) -> list[Alert]:
         """Return *alerts* with what moved along, their incidents, and what silences them; go on with all incidents."""
         now_ns, service = snapshot.time_ns, snapshot.process.service
-        self._mark(now_ns)
+        is_silent = self.silences.look(now_ns)
         if self._course is not None:
             self._course.add(snapshot)
         incidents: dict[str, Incident] = {}
@@ -217,6 +218,7 @@ class Judges:
         for alert in shown:
             if alert.id in self.alerts and self.alerts[alert.id].state == alert.state:
                 self.alerts[alert.id] = alert
+        self._mark(now_ns, is_silent=is_silent)
         self._incidents.turn(now_ns, lambda alert: self.silences.of(alert, now_ns))
         for incident in incidents.values():
             for alert in incident.announced.values():
@@ -237,9 +239,9 @@ class Judges:
             self.alerts[key] = replace(known, related=related)
             self.changed.append(self.alerts[key])
 
-    def _mark(self, now_ns: int) -> None:
+    def _mark(self, now_ns: int, *, is_silent: bool) -> None:
         """Say of each alert that fires what silences it, if something does."""
-        if not self.silences.look(now_ns) and not any(alert.silence for alert in self.alerts.values()):
+        if not is_silent and not any(alert.silence for alert in self.alerts.values()):
             return
         for alert in [one for one in self.alerts.values() if one.state == "firing"]:
             silence = self.silences.of(alert, now_ns)
@@ -250,12 +252,14 @@ class Judges:
                     message = words.clean(alert.message, 500)
                     _LOGGER.warning("holter: firing still, and no longer silenced: %s", message)
 
-    def _post(self, snapshot: Snapshot) -> None:
-        """Put into the outbox what is to be told."""
-        for incident in self._incidents.unposted():
+    def _post(self, snapshot: Snapshot) -> bool:
+        """Put into the outbox what is to be told; return whether there was something."""
+        unposted = self._incidents.unposted()
+        for incident in unposted:
             self.outbox.post(incident.notice(snapshot.process))
             self._incidents.posted(incident)
         self.outbox.standing = self._incidents.standing(snapshot.process)
+        return bool(unposted)
 
     # -- what outlives the process
 

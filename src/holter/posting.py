@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -220,12 +221,18 @@ def _connected(
 
 
 def _proxy(address: Address) -> SplitResult | None:
-    """Return the proxy that the environment names for *address*, None without one."""
+    """Return the proxy that the environment names for *address*, None without one; this machine itself needs none."""
     named = getproxies().get(address.scheme)
-    if not named or proxy_bypass(address.host):
+    if not named or _is_here(address.host) or proxy_bypass(address.host):
         return None
     parts = urlsplit(named if "://" in named else f"http://{named}")
     return parts if parts.hostname else None
+
+
+def _is_here(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _words(error: Exception) -> str:
