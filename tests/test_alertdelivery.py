@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def hook() -> Iterator[Hook]:
     """Where the incidents go."""
     with Hook() as hook:
         yield hook
+
+
+@contextmanager
+def pair(folder: Path, hook: Hook) -> Iterator[tuple[Service, Service]]:
+    """Start two processes, the first of which leads."""
+    with Service(folder, webhook=hook.url) as leader:
+        leader.ask("flush")
+        with Service(folder, webhook=hook.url) as other:
+            other.ask("flush")
+            yield leader, other
 
 
 def files(folder: Path) -> list[str]:
@@ -53,8 +64,7 @@ def test_a_receiver_that_is_down_slow_and_back_gets_each_incident_once(tmp_path:
 
 def test_a_leader_killed_while_it_sends_has_it_sent_by_the_next(tmp_path: Path, hook: Hook) -> None:
     """With the same key, so that the receiver can tell; the end is told once."""
-    with Service(tmp_path, webhook=hook.url) as leader, Service(tmp_path, webhook=hook.url) as other:
-        leader.ask("flush"), other.ask("flush")
+    with pair(tmp_path, hook) as (leader, other):
         hook.free.clear()
         leader.trouble(lasts=True)
         hook.wait_until_begun(1)
@@ -145,8 +155,7 @@ def test_a_reload_while_an_answer_is_awaited_sends_nothing_twice(tmp_path: Path,
 
 def test_a_leader_that_stops_while_an_answer_is_awaited_sends_nothing_twice(tmp_path: Path, hook: Hook) -> None:
     """Nor does the next one, as long as the old one lives."""
-    with Service(tmp_path, webhook=hook.url) as leader, Service(tmp_path, webhook=hook.url) as other:
-        leader.ask("flush"), other.ask("flush")
+    with pair(tmp_path, hook) as (leader, other):
         hook.free.clear()
         leader.trouble(lasts=True)
         hook.wait_until_begun(1)
@@ -182,8 +191,7 @@ def test_a_forked_child_goes_on_with_what_its_parent_leaves(tmp_path: Path, hook
 
 def test_a_silence_set_in_any_process_holds_for_all_and_over_restarts(tmp_path: Path, hook: Hook) -> None:
     """What fires is shown with it and told to nobody; when the silence ends it is told."""
-    with Service(tmp_path, webhook=hook.url) as leader, Service(tmp_path, webhook=hook.url) as other:
-        leader.ask("flush"), other.ask("flush")
+    with pair(tmp_path, hook) as (leader, other):
         assert "deploy" in other.ask("silence", 30, "Predict")
         assert 0o600 == next(tmp_path.glob("*.silence")).stat().st_mode & 0o777
         leader.trouble(lasts=True)

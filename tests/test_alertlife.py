@@ -66,7 +66,7 @@ class Says:
 
 
 def test_an_alert_says_what_moved_along_and_which_others_fire() -> None:
-    """Where its check does not; what resolves says it no more, and all of it can be seen in the alerts that are kept."""
+    """Where its check does not; those that come later can be seen in the alerts that are kept."""
     checks = (Limit(CALL_DURATION, "mean", above=0.015, window_seconds=3, where={CALL_NAME: "predict"}),)
     random = np.random.default_rng(3)
     desk = Desk(*checks, Limit("app.queue", "last", above=100))

@@ -29,8 +29,8 @@ FLOORS = {
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
     "containercourse losses moved posting",
     "outer rooms": "probes samplers checks exporters watch target targets",
-    "top": "farewell digits progressbar instruments cost chronicle membership delivery courier judging upkeep sampling "
-    "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
+    "top": "farewell digits progressbar instruments cost chronicle membership delivery courier casebook judging upkeep "
+    "sampling standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

@@ -256,6 +256,11 @@ class Incidents:
                 found.alerts[found.key_of(alert)] = replace(alert, incident=found.id)
                 found.orphans.pop(found.key_of(alert), None)
             return found
+        known = self.of(alert)
+        if known is not None and known.alerts[known.key_of(alert)].state == "firing":
+            # Told once more, by who has come to lead.
+            self.resume(alert)
+            return known
         incident = self._with_cause_of(alert, now_ns) or self._begin(alert, now_ns, service)
         incident.add(replace(alert, incident=incident.id), now_ns)
         return incident
@@ -279,6 +284,17 @@ class Incidents:
         incident = Incident(hashlib.sha256(words).hexdigest()[:12], now_ns)
         self._incidents.append(incident)
         return incident
+
+    def look_after(self, alert: Alert, now_ns: int, *, goes_on: bool) -> None:
+        """Let an *alert* of a process go on, or give it some time to come back where that process does not."""
+        incident = self.of(alert)
+        if incident is None or goes_on is (incident.key_of(alert) not in incident.orphans):
+            return
+        if goes_on:
+            self.resume(alert)
+        else:
+            self.version += 1
+            incident.orphans[incident.key_of(alert)] = now_ns + TOGETHER_NS
 
     def turn(self, now_ns: int, silence_of: Callable[[Alert], Silence | None]) -> None:
         """Go on with the time, and forget what is over and told."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from holter import learnt, words
+from holter import learnt
+from holter.casebook import Casebook, Fellows
 from holter.delivery import Delivery
 from holter.guard import Guard
-from holter.incidents import Incident, Incidents
 from holter.keptsilences import Silences
 from holter.learnt import Learnt, Lesson
 from holter.model import Alert, AttributeValue, Check, Snapshot
-from holter.moved import Course
-from holter.outbox import Outbox
+from holter.names import PROCESS_PID
 from holter.scope import Scope
 from holter.values import number
 
-_LOGGER: Final = logging.getLogger("holter")
 PATIENCE_SECONDS: Final = 0.25
 SAVED_EACH_NS: Final = 60_000_000_000
 MOST_ALERTS_KEPT: Final = 1_000
@@ -52,6 +49,8 @@ class Judge:
     def __init__(self, check: Check, guard: Guard, key: str) -> None:
         self._check, self._guard, self.key = check, guard, key
         self.name = type(check).__name__
+        self.is_of_process = bool(getattr(check, "own_process", False))
+        """Whether it judges each process by itself, in that process."""
         self._given: deque[Alert] = deque()
         self._due: tuple[Lesson, float] | None = None
         self.resumed: tuple[Alert, ...] = ()
@@ -64,8 +63,8 @@ class Judge:
 
     @property
     def remembers(self) -> bool:
-        """Whether the check has something that outlives its process."""
-        return hasattr(self._check, "save") and hasattr(self._check, "load")
+        """Whether the check has something that outlives its process; what is of one process does not."""
+        return not self.is_of_process and hasattr(self._check, "save") and hasattr(self._check, "load")
 
     def adopt(self, lesson: Lesson, gap_seconds: float) -> None:
         """Have the check go on, before it is asked next, from what it had learnt *gap_seconds* ago."""
@@ -91,6 +90,9 @@ class Judge:
         alerts = list(self._check.judge(snapshot))
         if not all(isinstance(alert, Alert) for alert in alerts):
             raise TypeError(f"{self.name}.judge must return Alerts")
+        if self.is_of_process:
+            whose = {PROCESS_PID: snapshot.process.pid}
+            alerts = [replace(alert, evidence={**whose, **alert.evidence}) for alert in alerts]
         return alerts
 
     def _shown(self) -> tuple[Figure, ...]:
@@ -122,68 +124,100 @@ class Judges:
     The checks of one run of a monitor; ``alerts`` holds what they have given, the latest state of at most 1,000.
 
     A check that hangs hangs alone: it is waited for once, and its alerts come when it is done. What they have
-    learnt is in the file at *path*, if there is one: read when this process begins to judge, written each minute,
-    with each alert, and at the end. Alerts of one trouble are one incident; what is to be told of it goes into
-    ``outbox``, unless ``silences`` keep it back.
+    learnt is in the file at *path*, if there is one, with the incidents that their alerts are: read when this process
+    begins to judge, written each minute, with each alert, and at the end.
     """
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
         self._guard, self._path = scope.guard, path
         self._judges = [Judge(check, scope.guard, key) for key, check in _keyed(checks)]
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
-        self.alerts: dict[str, Alert] = {}
-        self.changed: list[Alert] = []
-        """The alerts that are otherwise than at the turn before, be it that one more is related, or that it goes on."""
         self._owners: dict[str, Judge] = {}
         self._is_judging = False
         self._written: list[object] = []
         base = None if path is None else path.with_name(path.name.removesuffix(learnt.SUFFIX))
-        self.silences, self.outbox = Silences(scope.silences, base), Outbox(base)
-        self._incidents, self._course = Incidents(), Course() if self._judges else None
+        self._cases = Casebook(Silences(scope.silences, base), base)
+        self.alerts, self.silences, self.outbox = self._cases.alerts, self._cases.silences, self._cases.outbox
+
+    @property
+    def changed(self) -> list[Alert]:
+        """The alerts that are otherwise than at the turn before, be it that one more is related to one of them."""
+        return self._cases.changed
+
+    @property
+    def everybodys(self) -> list[Alert]:
+        """The alerts that are new of all processes, where this one leads."""
+        return self._cases.everybodys
 
     @property
     def figures(self) -> Iterable[Figure]:
-        """What the checks show, if this process judges."""
-        return [figure for judge in self._judges for figure in judge.figures] if self._is_judging else ()
+        """What those checks show that this process asks."""
+        asked = (judge for judge in self._judges if self._is_judging or judge.is_of_process)
+        return [figure for judge in asked for figure in judge.figures]
 
-    def ask(self, snapshot: Snapshot | None, deadline: float, *, patiently: bool) -> list[Alert]:
+    def ask(
+        self,
+        snapshot: Snapshot | None,
+        deadline: float,
+        *,
+        patiently: bool,
+        own: Snapshot | None = None,
+        fellows: Fellows | None = None,
+    ) -> list[Alert]:
         """
         Return the alerts that are new: each fires once and resolves once, whatever a check repeats.
 
         Without a *snapshot* another process judges; when this one comes to it again, it reads what that one has learnt.
-        Waits for the checks at most until *deadline*, on the monotonic clock, if not *patiently* 250 ms at
-        most, and never for those that are not done yet with the snapshot before. When strict they are asked in
-        this thread, so that their errors raise here.
+        Checks that judge each process by itself are asked in any case, about *own*, if that is another one; what they
+        say in other processes *fellows* know. Waits for the checks at most until *deadline*, on the monotonic clock,
+        if not *patiently* 250 ms at most, and never for those that are not done yet with the snapshot before. When
+        strict they are asked in this thread, so that their errors raise here.
         """
-        self.changed = []
+        self._cases.begin()
         if snapshot is None:
             self._is_judging = False
-            self.outbox.standing = ()
-            return []
-        if not self._is_judging:
+            self._cases.resign()
+        elif not self._is_judging:
             self._is_judging = True
             self._guard.run("state of checks", None, self._adopt, snapshot)
-        until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
-        for judge in self._judges:
-            judge.is_saving_wanted |= patiently
+        asked = self._asked(snapshot, own, patiently=patiently)
         if self._guard.strict:
-            for judge in self._judges:
-                judge.export(snapshot, ())
+            for judge, _, seen in asked:
+                judge.export(seen, ())
         else:
-            punctual = [delivery for delivery in self.deliveries if delivery.wait_until_idle(0.0)]
-            for delivery in self.deliveries:
-                delivery.offer(snapshot, now=True)
-            for delivery in punctual:
-                delivery.wait_until_idle(until)
-        for judge in self._judges:
+            until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
+            _wait_for([(delivery, seen) for _, delivery, seen in asked], until)
+        for judge, _, _ in asked:
             self._resume(judge)
-        alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
-        told = self._guard.run("incidents", alerts, self._told, snapshot, alerts)
-        self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
+        alerts = [alert for judge, _, _ in asked for alert in judge.fetch() if self._is_new(alert, judge)]
+        now = own if snapshot is None else snapshot
+        if now is not None:
+            alerts = self._guard.run("incidents", alerts, self._cases.note, alerts, now.time_ns)
+        if snapshot is None:
+            self._cases.changed += alerts
+            return alerts
+        alerts = self._guard.run("incidents", alerts, self._cases.tell, alerts, snapshot, fellows)
+        is_kept = self._guard.run("state of checks", False, self._keep, snapshot.time_ns)  # noqa: FBT003 - the default
         # In between: who is killed before leaves what the next one needs to tell of it, who is not has it told once.
-        if self._guard.run("incidents", False, self._post, snapshot):  # noqa: FBT003 - the default
+        if self._guard.run("incidents", False, self._cases.post, snapshot) and is_kept:  # noqa: FBT003 - the default
             self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
-        return told
+        return alerts
+
+    def _asked(
+        self, snapshot: Snapshot | None, own: Snapshot | None, *, patiently: bool
+    ) -> list[tuple[Judge, Delivery, Snapshot]]:
+        """Return who is asked, about which snapshot."""
+        asked: list[tuple[Judge, Delivery, Snapshot]] = []
+        for judge, delivery in zip(self._judges, self.deliveries, strict=True):
+            seen = own or snapshot if judge.is_of_process else snapshot
+            if seen is not None:
+                asked.append((judge, delivery, seen))
+                judge.is_saving_wanted |= patiently
+        for is_whole in (True, False):
+            about = [seen for judge, _, seen in asked if judge.is_of_process is not is_whole]
+            if about:
+                self._guard.run("incidents", None, lambda: self._cases.follow(about[0], is_whole=is_whole))  # noqa: B023 - called here
+        return asked
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)
@@ -197,70 +231,6 @@ class Judges:
             self._owners.pop(oldest, None)
         return True
 
-    # -- incidents
-
-    def _told(self, snapshot: Snapshot, alerts: list[Alert]) -> list[Alert]:
-        """Return *alerts* with what moved along, their incidents, and what silences them; go on with all incidents."""
-        now_ns, service = snapshot.time_ns, snapshot.process.service
-        is_silent = self.silences.look(now_ns)
-        if self._course is not None:
-            self._course.add(snapshot)
-        incidents: dict[str, Incident] = {}
-        told: list[tuple[Alert, Incident | None]] = []
-        for alert in alerts:
-            full = replace(self._with_related(alert), silence=self.silences.of(alert, now_ns))
-            incident = self._incidents.take(full, now_ns, service)
-            told.append((full, incident))
-            if incident is not None:
-                incidents[incident.id] = incident
-        shown = [alert if incident is None else incident.shown(alert) for alert, incident in told]
-        self.changed += shown
-        for alert in shown:
-            if alert.id in self.alerts and self.alerts[alert.id].state == alert.state:
-                self.alerts[alert.id] = alert
-        self._mark(now_ns, is_silent=is_silent)
-        self._incidents.turn(now_ns, lambda alert: self.silences.of(alert, now_ns))
-        for incident in incidents.values():
-            for alert in incident.announced.values():
-                self._change(alert.id, incident.shown(alert).related)
-        return shown
-
-    def _with_related(self, alert: Alert) -> Alert:
-        if alert.related:
-            return alert
-        if alert.state == "firing" and self._course is not None:
-            return replace(alert, related=self._course.moved(alert))
-        return alert
-
-    def _change(self, key: str, related: tuple[str, ...]) -> None:
-        """Let an alert that fires say what is related to it by now."""
-        known = self.alerts.get(key)
-        if known is not None and known.state == "firing" and known.related != related:
-            self.alerts[key] = replace(known, related=related)
-            self.changed.append(self.alerts[key])
-
-    def _mark(self, now_ns: int, *, is_silent: bool) -> None:
-        """Say of each alert that fires what silences it, if something does."""
-        if not is_silent and not any(alert.silence for alert in self.alerts.values()):
-            return
-        for alert in [one for one in self.alerts.values() if one.state == "firing"]:
-            silence = self.silences.of(alert, now_ns)
-            if silence != alert.silence:
-                self.alerts[alert.id] = replace(alert, silence=silence)
-                self.changed.append(self.alerts[alert.id])
-                if silence is None:
-                    message = words.clean(alert.message, 500)
-                    _LOGGER.warning("holter: firing still, and no longer silenced: %s", message)
-
-    def _post(self, snapshot: Snapshot) -> bool:
-        """Put into the outbox what is to be told; return whether there was something."""
-        unposted = self._incidents.unposted()
-        for incident in unposted:
-            self.outbox.post(incident.notice(snapshot.process))
-            self._incidents.posted(incident)
-        self.outbox.standing = self._incidents.standing(snapshot.process)
-        return bool(unposted)
-
     # -- what outlives the process
 
     def _adopt(self, snapshot: Snapshot) -> None:
@@ -268,9 +238,11 @@ class Judges:
             return
         known = learnt.read(self._path)
         # What has become of those that fired when this process judged last, the other one knows.
-        self.alerts = {key: alert for key, alert in self.alerts.items() if alert.state == "resolved"}
-        self._incidents.load(known.incidents, snapshot.time_ns)
-        self._post(snapshot)
+        for key, alert in list(self.alerts.items()):
+            owner = self._owners.get(key)
+            if alert.state == "firing" and not (owner is not None and owner.is_of_process):
+                del self.alerts[key]
+        self._cases.adopt(known.incidents, snapshot)
         for judge in self._judges:
             lesson = known.lessons.get(judge.key)
             if lesson is not None and judge.remembers:
@@ -278,35 +250,42 @@ class Judges:
         self._written = self._states()
 
     def _resume(self, judge: Judge) -> None:
-        """Take over the alerts that go on firing; they are no new ones, so only the log says so."""
         resumed, judge.resumed = judge.resumed, ()
         for alert in resumed:
-            self.alerts[alert.id], self._owners[alert.id] = alert, judge
-            self.changed.append(alert)
-            self._incidents.resume(alert)
-            _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
+            self._owners[alert.id] = judge
+            self._cases.resume(alert)
 
     def _states(self) -> list[object]:
-        return [self._incidents.version, *(judge.state for judge in self._judges)]
+        return [self._cases.incidents.version, *(judge.state for judge in self._judges)]
 
-    def _keep(self, now_ns: int) -> None:
-        """Write down what has been learnt, and which incidents there are, if there is something new."""
+    def _keep(self, now_ns: int) -> bool:
+        """Write down what has been learnt, and which incidents there are, if there is something new; else fail."""
         states = self._states()
         known = self._written or [0] + [None] * len(self._judges)
         if self._path is None or all(map(_is_same, states, known)):
-            return
+            return True
         lessons = {
             judge.key: Lesson(judge.state, tuple(self._firing(judge)))
             for judge in self._judges
             if judge.state is not None
         }
-        learnt.write(self._path, Learnt(now_ns, lessons, self._incidents.all))
+        learnt.write(self._path, Learnt(now_ns, lessons, self._cases.incidents.all))
         self._written = states
+        return True
 
     def _firing(self, judge: Judge) -> list[Alert]:
         return [
             alert for alert in self.alerts.values() if alert.state == "firing" and self._owners.get(alert.id) is judge
         ]
+
+
+def _wait_for(asked: Sequence[tuple[Delivery, Snapshot]], until: float) -> None:
+    """Have each look at its snapshot, and wait for those that were done with the one before."""
+    punctual = [delivery for delivery, _ in asked if delivery.wait_until_idle(0.0)]
+    for delivery, snapshot in asked:
+        delivery.offer(snapshot, now=True)
+    for delivery in punctual:
+        delivery.wait_until_idle(until)
 
 
 def _is_same(one: object, other: object) -> bool:
