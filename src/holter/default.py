@@ -77,9 +77,9 @@ def start(
 
     *name* is the service's, OTEL_SERVICE_NAME by default; *version* and *attributes* go with every
     figure. Each *interval_seconds* what was recorded is folded, judged by *checks* and handed to
-    *exporters*; *samplers* are the process and the host by default. *on_alert* is called with each
-    alert when it fires and when it resolves, in a thread of its own. With *strict* internal errors
-    raise where they happen, for tests and staging.
+    *exporters*; *samplers* are the process and the host by default. *on_alert* is called with the
+    alert that announces an incident, and with it again when that is over, in a thread of its own. With
+    *strict* internal errors raise where they happen, for tests and staging.
 
     With *recording* what is recorded lies in a file in memory, of at most 32 MiB, that outlives a
     process which is killed: `holter postmortem` reads it, and the next start tells how it died. A
