@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_a_receiver_that_is_down_slow_and_back_gets_each_incident_once(tmp_path:
         assert [[incident, "firing"], [incident, "resolved"]] == service.ask("told")
         service.end()
     assert 2 == len(hook.requests)
+
+
+def test_a_receiver_that_hangs_holds_no_exit(tmp_path: Path, hook: Hook) -> None:
+    """Beyond the two seconds that a monitor has for it; what was not answered waits for the next process."""
+    hook.free.clear()
+    with Service(tmp_path, webhook=hook.url, timeout=60.0) as service:
+        service.trouble(lasts=True)
+        hook.wait_until_begun(1)
+        begun = time.monotonic()
+        service.end()
+        assert time.monotonic() - begun < 10
+    assert 1 == len(files(tmp_path))
 
 
 def test_a_leader_killed_while_it_sends_has_it_sent_by_the_next(tmp_path: Path, hook: Hook) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from holter.checks.slo import SLO
 from holter.judging import Judges
 from holter.keptsilences import set_for
 from holter.model import Alert, Snapshot
-from holter.names import CALL_DURATION, CALL_NAME
+from holter.names import CALL_DURATION, CALL_NAME, PROCESS_PID
 from holter.notice import Notice
 from recording import Recording
 from simulation import START_NS, World
@@ -34,12 +35,13 @@ class Desk:
         self.scope = recording.scope
         self.judges = Judges(recording.scope, checks, path)
         self.judges.outbox.receivers = ["ops"]
+        self.fellows: Others | None = None
         self.alerts: list[Alert] = []
         self.notices: list[Notice] = []
 
     def ask(self) -> list[Alert]:
         """End an interval; return the alerts that are new."""
-        given = self.judges.ask(self.world.snapshot(), 0.0, patiently=False)
+        given = self.judges.ask(self.world.snapshot(), 0.0, patiently=False, fellows=self.fellows)
         self.alerts += given
         while True:
             with self.judges.outbox.first("ops") as claim:
@@ -160,6 +162,48 @@ def test_who_comes_to_judge_again_knows_what_was_told_meanwhile(tmp_path: Path) 
     turn(first, fast)
     assert [] == [one for one in first.judges.alerts.values() if one.state == "firing"]
     assert {fired.incident} == {one.incident for one in first.notices + second.notices}
+
+
+class Others:
+    """The other processes of a service, and what each has of itself."""
+
+    def __init__(self) -> None:
+        self.new: list[Alert] = []
+        self.known: list[Alert] = []
+
+    def news(self, new: Sequence[Alert], own: Iterable[Alert]) -> list[Alert]:
+        """Return what nobody was told of."""
+        del own
+        told, self.new = self.new, []
+        return [*new, *told]
+
+    def alerts(self, own: Iterable[Alert]) -> tuple[Alert, ...]:
+        """Return all there are."""
+        return (*own, *self.known)
+
+
+def test_alerts_of_single_processes_are_in_the_incidents_of_all_and_end_with_their_process() -> None:
+    """Two minutes after it was there last; one that is found again by another leader goes on."""
+    hangs = alert(id="stall-7", target="embed", severity="warning", evidence={PROCESS_PID: 7})
+    desk, others = Desk(Says([], [alert(target="embed", severity="warning")])), Others()
+    desk.fellows, others.new, others.known = others, [hangs], [hangs]
+    assert [] == desk.ask()
+    assert [("firing", "stall-7")] == desk.told()
+    (own,) = desk.ask()
+    assert ([own], desk.notices[0].incident) == (desk.judges.everybodys, own.incident)
+    others.new = [hangs]
+    for _ in range(150):
+        desk.ask()
+    assert [("firing", "stall-7")] == desk.told()
+    assert {"firing"} == {one.state for one in desk.judges._cases.incidents.all[0].alerts.values()}
+    others.known = []
+    for _ in range(119):
+        desk.ask()
+    (incident,) = desk.judges._cases.incidents.all
+    assert "firing" == incident.alerts["stall-7"].state
+    desk.ask(), desk.ask()
+    assert "resolved" == incident.alerts["stall-7"].state
+    assert [("firing", "stall-7")] == desk.told()
 
 
 def month(path: Path, restarts: int) -> tuple[Any, ...]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +90,40 @@ def test_a_certificate_that_nobody_trusts_is_refused_unless_the_context_does() -
         assert 0 == hook.begun
         Webhook(url, context=ssl.create_default_context(cafile=CERTIFICATE)).send(told, 5.0)
         assert 1 == len(hook.requests)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the descriptors of a process in /proc")
+def test_a_child_that_is_forked_meanwhile_does_not_keep_the_connection() -> None:
+    """Else the receiver would wait for it after the end of its parent."""
+
+    def sockets() -> set[str]:
+        links = set()
+        for path in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                links.add(str(path.readlink()))
+        return {link for link in links if link.startswith("socket:")}
+
+    told = Notice("5e1f", 1, "firing", START_NS, alert(), (alert(),))
+    with Hook() as hook:
+        before = sockets()
+        hook.free.clear()
+        thread = threading.Thread(target=Webhook(hook.url).send, args=(told, 30.0))
+        thread.start()
+        hook.wait_until_begun(1)
+        during = sockets() - before
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(writer, b"\n".join(link.encode() for link in sockets() & during))
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        with os.fdopen(reader, "rb") as pipe:
+            kept = pipe.read().split()
+        hook.free.set()
+        thread.join(30)
+    # The server's end of it is in this process too; that it has, as nobody told it not to.
+    assert (2, 1) == (len(during), len(kept))
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy"])
