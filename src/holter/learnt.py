@@ -127,10 +127,10 @@ def gap_seconds(learnt: Learnt, now_ns: int) -> float:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what is kept of services that have not run for forty days, of silences and notices sooner."""
+    """Remove what is kept of services that have not run for forty days, drafts too; silences and notices sooner."""
     kept = {SUFFIX: _KEPT_SECONDS, keptsilences.SUFFIX: _SILENT_SECONDS, outbox.SUFFIX: outbox.LONGEST_NS / 1e9}
     for suffix, seconds in kept.items():
-        for path in (*folder.glob(f"*{suffix}"), *folder.glob(f"*{suffix}.aside")):
+        for path in (*folder.glob(f"*{suffix}"), *folder.glob(f"*{suffix}.aside"), *folder.glob(f".*{suffix}.*")):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > seconds:
                     path.unlink()

@@ -56,12 +56,11 @@ def brief(alert: Alert) -> Alert:
     return replace(alert, evidence=NO_ATTRIBUTES, related=(), **texts)
 
 
-def encode_notice(notice: Notice, receiver: str) -> bytes:
-    """Return *notice* as JSON, with whom it is for."""
+def encode_notice(notice: Notice) -> bytes:
+    """Return *notice* as JSON."""
     process = notice.process
     head = {
         "holter_notice": _VERSION,
-        "receiver": receiver,
         "incident": notice.incident,
         "number": notice.number,
         "state": notice.state,

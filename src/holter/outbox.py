@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -89,7 +89,7 @@ class Outbox:
         try:
             self._make_room(base)
             with opened(draft, _WRITE) as descriptor, os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(encode_notice(notice, receiver))
+                file.write(encode_notice(notice))
             # Not over one that is there, and that somebody may be sending.
             os.link(draft, path)
         except FileExistsError:
@@ -175,8 +175,3 @@ def _read(descriptor: int, path: Path) -> Notice | None:
         what = f"{path} holds no notice ({error}); set aside as {aside.name}"
         _LOGGER.warning("holter: %s", words.clean(what, 500))
         return None
-
-
-def bases(folder: Path) -> Iterable[Path]:
-    """Return the files of notices in *folder*, and those that were set aside."""
-    return (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{SUFFIX}.aside"))

@@ -6,8 +6,10 @@ import json
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,6 +22,7 @@ from contracts.snapshots import PROCESS, START_NS, alert
 from holter.errors import ConfigurationError
 from holter.exporters.alertmanager import Alertmanager
 from holter.monitor import Monitor
+from holter.names import EXPORTER_FAILURES
 from holter.notice import Notice
 from hooks import Hook, until
 
@@ -111,10 +114,16 @@ class Real:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self.begin()
+
+    def begin(self) -> None:
+        """Start it, without what it knew."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
         program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
         self._process = subprocess.Popen(
             [
-                str(program), f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data",
+                str(program), f"--config.file={self._folder}/alertmanager.yml", f"--storage.path={folder}/data",
                 f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address=", "--log.level=error",
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -201,3 +210,26 @@ def test_a_real_alertmanager_tells_of_an_incident_once_while_it_lasts_and_when_i
         assert ["firing", "resolved"] == [one.body["status"] for one in hook.requests]
         assert {own.incident} == {one.body["alerts"][0]["labels"]["incident"] for one in hook.requests}
         assert [] == alertmanager.alerts()
+
+
+def test_a_real_alertmanager_that_was_away_and_has_forgotten_knows_of_it_again(real: Callable[[str], Real]) -> None:
+    """What it missed waits, and what goes on is sent again; nobody is told of it by another incident."""
+    with Hook() as hook:
+        alertmanager = real(hook.url)
+        alertmanager.end()
+        says = [[alert()]]
+
+        class Check:
+            def judge(self, snapshot: Any) -> Any:
+                return [replace(one, since_ns=snapshot.time_ns) for one in (says.pop() if says else [])]
+
+        exporter = Alertmanager(alertmanager.url, resend_seconds=0.3)
+        with Monitor("sentiment", checks=[Check()], exporters=[exporter], samplers=[], interval_seconds=0.1) as monitor:
+            until(lambda: monitor.snapshot().find(EXPORTER_FAILURES) is not None)
+            found = []
+            for _ in range(2):
+                alertmanager.begin()
+                until(alertmanager.alerts)
+                found += [one["labels"]["incident"] for one in alertmanager.alerts()]
+                alertmanager.end()
+        assert [one.incident for one in monitor.alerts()] * 2 == found

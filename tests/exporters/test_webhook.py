@@ -71,11 +71,11 @@ def test_what_waits_is_kept_for_the_url_or_for_a_name() -> None:
 def test_notices_are_read_as_they_were_written() -> None:
     """But for the evidence of those that joined, and beyond sixteen of them."""
     told = Notice("5e1f", 3, "resolved", START_NS, alert(), (alert(id="b"), alert()), (), PROCESS)
-    back = decode_notice(encode_notice(told, "Webhook x"))
+    back = decode_notice(encode_notice(told))
     assert (told.alert, told.told, told.key, told.state) == (back.alert, back.told, back.key, back.state)
     assert ("sentiment", "v7", 4711) == (back.process.service, back.process.version, back.process.pid)
     many = Notice("5e1f", 3, "firing", START_NS, alert(), (alert(),), tuple(alert(id=str(n)) for n in range(99)))
-    assert 16 == len(decode_notice(encode_notice(many, "")).joined)
+    assert 16 == len(decode_notice(encode_notice(many)).joined)
 
 
 def test_a_certificate_that_nobody_trusts_is_refused_unless_the_context_does() -> None:
