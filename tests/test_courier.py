@@ -14,9 +14,8 @@ from holter.clock import Clock
 from holter.courier import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Courier, deliveries
 from holter.model import Alert
 from holter.names import EXPORTER_DROPPED, EXPORTER_FAILURES, EXPORTER_NAME
-from holter.notice import Notice
+from holter.notice import Notice, Undelivered
 from holter.outbox import LONGEST_NS, Outbox
-from holter.posting import Undelivered
 from holter.settings import checked
 from recording import Recording
 

@@ -6,17 +6,15 @@ import logging
 import random
 import time
 from collections.abc import Iterable
-from http.client import HTTPException
 from typing import Any, Final
 
 from holter import words
 from holter.delivery import Delivery
 from holter.model import Alert, Exporter, Snapshot
 from holter.names import EXPORTER_DROPPED, EXPORTER_FAILURES, EXPORTER_NAME
-from holter.notice import Notice
+from holter.notice import Notice, Undelivered
 from holter.notices import AlertCallback, Notices
 from holter.outbox import LONGEST_NS, Outbox
-from holter.posting import Undelivered
 from holter.scope import Scope
 from holter.settings import Settings
 
@@ -122,7 +120,7 @@ class Courier:
                 self._again_ns = 0
                 self._lost(str(why))
             return why.is_final
-        except (OSError, HTTPException) as error:
+        except OSError as error:
             self._failed(getattr(error, "strerror", None) or type(error).__name__)
             return False
         self._pause_seconds, self._again_ns = 0.0, 0

@@ -21,7 +21,7 @@ from typing import Any, Final, cast, get_args
 from holter.documents import alert_row, decode_alert
 from holter.model import Alert, AlertState, Process, Silence
 from holter.names import CALL_NAME
-from holter.notice import Notice
+from holter.notice import MOST_OTHERS, Notice, brief
 from holter.words import clean
 
 TOGETHER_NS: Final = 120_000_000_000
@@ -176,9 +176,8 @@ class Incident:
             joined = [alert for alert in joined if alert.state == "firing"]
         *_, alert = told.values()
         state: AlertState = self.said or "firing"
-        return Notice(
-            self.id, self.number, state, self.said_ns, alert, tuple(told.values()), tuple(joined[-16:]), process
-        )
+        others = tuple(map(brief, joined[-MOST_OTHERS:]))
+        return Notice(self.id, self.number, state, self.said_ns, alert, tuple(told.values()), others, process)
 
     def save(self) -> dict[str, Any]:
         """Return all of it, as JSON has it."""
@@ -188,7 +187,10 @@ class Incident:
             "numbers": [self.rank, self.number, self.posted],
             "said": self.said,
             "is_reopened": self.is_reopened,
-            "alerts": {key: alert_row(alert) for key, alert in self.alerts.items()},
+            "alerts": {
+                key: alert_row(alert if alert.state == "firing" or key in self.announced else brief(alert))
+                for key, alert in self.alerts.items()
+            },
             "announced": {key: alert_row(alert) for key, alert in self.announced.items()},
             "moved": sorted(self.moved),
             "orphans": self.orphans,

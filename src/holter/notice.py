@@ -12,9 +12,17 @@ from holter.metric import NO_ATTRIBUTES
 from holter.model import Alert, AlertState, Process
 
 _VERSION: Final = 1
-_MOST_OTHERS: Final = 16
+MOST_OTHERS: Final = 16
 _LONGEST_OF_OTHERS: Final = 240
 _TEXTS: Final = ("id", "check", "target", "expected", "seen", "message")
+
+
+class Undelivered(Exception):  # noqa: N818 - it is an answer
+    """What was posted has not arrived: why, in words that hold no secret; for good where ``is_final``."""
+
+    def __init__(self, why: str, *, is_final: bool = False, again_seconds: float = 0.0) -> None:
+        super().__init__(why)
+        self.is_final, self.again_seconds = is_final, again_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,8 @@ def encode_notice(notice: Notice) -> bytes:
     }
     alerts = {
         "alert": documents.encode_alert(notice.alert),
-        "told": b"[%s]" % b",".join(map(documents.encode_alert, notice.told[-_MOST_OTHERS:])),
-        "joined": b"[%s]" % b",".join(documents.encode_alert(brief(one)) for one in notice.joined[:_MOST_OTHERS]),
+        "told": b"[%s]" % b",".join(map(documents.encode_alert, notice.told[-MOST_OTHERS:])),
+        "joined": b"[%s]" % b",".join(documents.encode_alert(brief(one)) for one in notice.joined[:MOST_OTHERS]),
     }
     members = b"".join(b',"%s":%s' % (name.encode(), content) for name, content in alerts.items())
     return json.dumps(head, separators=(",", ":")).encode()[:-1] + members + b"}\n"

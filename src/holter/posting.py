@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 from holter.arguments import positive_seconds
 from holter.descriptors import lent
 from holter.errors import ConfigurationError
+from holter.notice import Undelivered
 from holter.version import __version__
 
 _SALT: Final = os.urandom(16)
@@ -25,14 +26,6 @@ _MOST_DIGITS: Final = 5
 _MOST_READ: Final = 65_536
 # What the receiver will never take, however often it is sent.
 _REFUSED: Final = frozenset({400, 405, 406, 411, 413, 414, 415, 422, 431, 501})
-
-
-class Undelivered(Exception):  # noqa: N818 - it is an answer
-    """What was posted has not arrived: why, in words that hold no secret; for good where ``is_final``."""
-
-    def __init__(self, why: str, *, is_final: bool = False, again_seconds: float = 0.0) -> None:
-        super().__init__(why)
-        self.is_final, self.again_seconds = is_final, again_seconds
 
 
 class Address(NamedTuple):

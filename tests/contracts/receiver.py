@@ -14,8 +14,7 @@ import pytest
 from contracts.snapshots import PROCESS, START_NS, alert, busy_story, hostile_alert
 from holter.errors import ConfigurationError
 from holter.model import Exporter
-from holter.notice import Notice
-from holter.posting import Undelivered
+from holter.notice import Notice, Undelivered
 from hooks import Hook
 
 SECRET = "s3cr3t"  # noqa: S105 - it is there to be looked for

@@ -16,8 +16,7 @@ import pytest
 from contracts.receiver import ReceiverContract
 from contracts.snapshots import PROCESS, START_NS, alert
 from holter.exporters.webhook import Webhook, encode
-from holter.notice import Notice, decode_notice, encode_notice
-from holter.posting import Undelivered
+from holter.notice import Notice, Undelivered, decode_notice, encode_notice
 from hooks import Hook
 
 # Of 127.0.0.1, signed by nobody, good for a hundred years.
