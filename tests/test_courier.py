@@ -143,7 +143,7 @@ def test_a_receiver_that_asks_for_time_gets_it(bench: Bench) -> None:
     bench.ops.first = fail(Undelivered("it answers 429", again_seconds=20.0))
     bench.post()
     bench.turn()
-    assert ([False, True], 2) == ([bench.turn(14), bench.turn(6)], bench.counted(EXPORTER_FAILURES))
+    assert ([False, True], 2) == ([bench.turn(19), bench.turn(1)], bench.counted(EXPORTER_FAILURES))
     bench.ops.first = fail(Undelivered("it answers 429", again_seconds=9_000.0))
     bench.turn(20)
     assert bench.turn(60)
@@ -157,8 +157,10 @@ def test_an_outage_is_logged_once_and_its_end_too(bench: Bench, caplog: pytest.L
     bench.ops.first = lambda: None
     bench.turn(60), bench.post(), bench.turn()
     first, last = caplog.messages
-    assert first.startswith("holter: Ops https://ops.example.com is not reached: it answers 503; what it is to be told")
-    assert "holter: Ops https://ops.example.com is reached again, after 3 min" == last
+    assert first.startswith(
+        "holter: Ops https://ops.example.com does not take what it is to be told: it answers 503; that"
+    )
+    assert "holter: Ops https://ops.example.com takes what it is told again, after 3 min" == last
     assert "s3cr3t" not in caplog.text
 
 
@@ -203,6 +205,21 @@ def test_what_goes_on_is_said_again_to_who_wants_that() -> None:
     bench.outbox.standing = (first,)
     bench.courier.rest()
     assert (True, 3) == (bench.turn(), len(bench.ops.got))
+
+
+def test_what_is_refused_when_it_is_said_again_is_neither_said_at_once_nor_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It was taken before, and is tried again in its time."""
+    bench = Bench(Ops(resend_seconds=60.0))
+    bench.outbox.standing = (bench.post(),)
+    bench.turn()
+    bench.ops.first = fail(Undelivered("it answers 400", is_final=True))
+    assert ([True, False, True], 0) == (
+        [bench.turn(60), bench.turn(1), bench.turn(59)],
+        bench.counted(EXPORTER_DROPPED),
+    )
+    assert 1 == len(caplog.messages)
 
 
 def test_any_other_error_of_a_receiver_passes_on_and_is_tried_again_later(bench: Bench) -> None:

@@ -98,18 +98,18 @@ class Courier:
                 if now_ns - claim.notice.time_ns > LONGEST_NS:
                     claim.done()
                     self._lost("it has waited for three days")
-                elif self._sent(claim.notice, timeout):
+                elif self._is_sent(claim.notice, timeout):
                     claim.done()
                 else:
                     return
         standing = {one.incident for one in self._outbox.standing}
         self._sent_ns = {incident: sent_ns for incident, sent_ns in self._sent_ns.items() if incident in standing}
         for notice in self._stale():
-            if time.monotonic() >= until or not self._sent(notice, timeout):
+            if time.monotonic() >= until or not self._is_sent(notice, timeout, again=True):
                 return
 
-    def _sent(self, notice: Notice, timeout: float) -> bool:
-        """Send; return whether that is done with, be it that the receiver refuses it."""
+    def _is_sent(self, notice: Notice, timeout: float, *, again: bool = False) -> bool:
+        """Send, for the first time or *again*; return whether that is done with, be it that the receiver refuses it."""
         # Before it is known: whatever else the receiver raises is counted around this, and it has to wait as well.
         self._wait()
         try:
@@ -117,8 +117,9 @@ class Courier:
         except Undelivered as why:
             self._failed(str(why), min(why.again_seconds, LONGEST_PAUSE_SECONDS))
             if why.is_final:
-                self._again_ns = 0
-                self._lost(str(why))
+                self._again_ns, self._sent_ns[notice.incident] = 0, self._clock.monotonic_ns()
+                if not again:
+                    self._lost(str(why))
             return why.is_final
         except OSError as error:
             self._failed(getattr(error, "strerror", None) or type(error).__name__)
@@ -128,25 +129,26 @@ class Courier:
         if self._failed_ns:
             after = words.duration((self._clock.monotonic_ns() - self._failed_ns) / 1e9)
             self._failed_ns = 0
-            _LOGGER.warning("holter: %s is reached again, after %s", self._where, after)
+            _LOGGER.warning("holter: %s takes what it is told again, after %s", self._where, after)
         return True
 
     def _wait(self) -> None:
         self._pause_seconds = min(LONGEST_PAUSE_SECONDS, 2 * self._pause_seconds or FIRST_PAUSE_SECONDS)
-        self._pause(self._pause_seconds)
+        self._pause()
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, asked_seconds: float = 0.0) -> None:
         share = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
-        self._again_ns = self._clock.monotonic_ns() + int(seconds * share * 1e9)
+        pause = max(asked_seconds, share * self._pause_seconds)
+        self._again_ns = self._clock.monotonic_ns() + int(pause * 1e9)
 
     def _failed(self, why: str, asked_seconds: float = 0.0) -> None:
         self._count(EXPORTER_FAILURES, "{failure}")
-        self._pause(max(self._pause_seconds, asked_seconds))
+        self._pause(asked_seconds)
         if not self._failed_ns:
             self._failed_ns = self._clock.monotonic_ns()
             _LOGGER.warning(
-                "holter: %s is not reached: %s; what it is to be told waits and is sent again, which is not logged "
-                "again and counted in holter.exporter.failures",
+                "holter: %s does not take what it is to be told: %s; that waits and is sent again; counted in "
+                "holter.exporter.failures, and not logged again",
                 self._where,
                 words.clean(why, 200),
             )
