@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import islice
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Final, cast, get_args
 
@@ -26,6 +27,7 @@ LONGEST_LINE: Final = 16_384
 MOST_ALERTS: Final = 64
 MOST_PLACES: Final = 32
 _MOST_ATTRIBUTES: Final = 64
+_TEXTS: Final = ("id", "check", "target", "expected", "seen", "message", "next_step", "incident")
 _KINDS: Final = get_args(Kind)
 _ACROSS: Final = get_args(Across)
 _USUAL: Final = "last"
@@ -237,6 +239,19 @@ def decode_alerts(known: object) -> tuple[Alert, ...]:
     return tuple(filter(None, map(decode_alert, known if isinstance(known, list) else [known])))
 
 
+def is_sound(alert: Alert) -> bool:
+    """Whether *alert* can be written and read back: its fields have the types that they should have."""
+    given: Any = alert
+    return (
+        given.state in get_args(AlertState)
+        and given.severity in get_args(Severity)
+        and isinstance(given.since_ns, Integral)
+        and all(isinstance(getattr(given, name), str) for name in _TEXTS)
+        and isinstance(given.evidence, Mapping)
+        and all(isinstance(name, str) for name in given.related)
+    )
+
+
 def decode_alert(known: object) -> Alert | None:
     """Return the alert that is told of by *known*, as JSON has it; None if it is none."""
     if not isinstance(known, dict):
@@ -244,7 +259,6 @@ def decode_alert(known: object) -> Alert | None:
     state, severity, since = (known.get(name) for name in ("state", "severity", "since_ns"))
     if state not in get_args(AlertState) or severity not in get_args(Severity) or _integer(since) is None:
         return None
-    texts = ("id", "check", "target", "expected", "seen", "message", "next_step", "incident")
     return Alert(
         state=cast("AlertState", state),
         severity=cast("Severity", severity),
@@ -252,7 +266,7 @@ def decode_alert(known: object) -> Alert | None:
         evidence=decode_attributes(known.get("evidence")),
         related=tuple(_text(name) for name in _list(known.get("related"))[:16]),
         silence=decode_silence(known.get("silence")),
-        **{name: _text(known.get(name)) for name in texts},
+        **{name: _text(known.get(name)) for name in _TEXTS},
     )
 
 

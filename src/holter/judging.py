@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from holter import learnt
 from holter.casebook import Casebook, Fellows
 from holter.delivery import Delivery
+from holter.documents import is_sound
 from holter.guard import Guard
 from holter.keptsilences import Silences
 from holter.learnt import Learnt, Lesson
@@ -90,6 +91,10 @@ class Judge:
         alerts = list(self._check.judge(snapshot))
         if not all(isinstance(alert, Alert) for alert in alerts):
             raise TypeError(f"{self.name}.judge must return Alerts")
+        if not all(map(is_sound, alerts)):
+            raise TypeError(
+                f"{self.name}.judge must return Alerts whose fields have the types and words that they name"
+            )
         if self.is_of_process:
             whose = {PROCESS_PID: snapshot.process.pid}
             alerts = [replace(alert, evidence={**whose, **alert.evidence}) for alert in alerts]
