@@ -18,8 +18,9 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment silencing settings layout memorylimit whereabouts halves compiled descriptors listing slowcall "
-    "gpufigures visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime storedfiles",
+    "environment silencing settings layout grouppaths memorylimit whereabouts halves compiled descriptors listing slowcall "
+    "gpufigures gpuactivity visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime "
+    "storedfiles",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
