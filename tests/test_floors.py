@@ -18,8 +18,8 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment silencing settings layout grouppaths memorylimit whereabouts halves compiled descriptors listing slowcall "
-    "gpufigures gpuactivity visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime "
+    "environment settings layout grouppaths memorylimit whereabouts halves compiled descriptors listing slowcall "
+    "silencing gpufigures gpuactivity visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime "
     "storedfiles",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
