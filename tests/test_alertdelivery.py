@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -226,3 +227,48 @@ def test_a_silence_set_in_any_process_holds_for_all_and_over_restarts(tmp_path: 
         assert [[incident, "firing"], [incident, "resolved"]] == service.ask("told")
         service.end()
     assert not list(tmp_path.glob("*.silence"))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kills", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_each_notice_arrives(seed: int, kills: bool, tmp_path: Path, hook: Hook) -> None:  # noqa: FBT001
+    """Forty troubles, reloads, restarts and outages: begin before end, once where nobody was killed, with one key."""
+    random = Random(seed)
+    ways = ["trouble"] * 3 + ["reload", "restart", "hook", "wait"] + ["kill"] * kills
+    service, is_up, lasts = Service(tmp_path, webhook=hook.url), True, False
+    for way in random.choices(ways, k=40):
+        if way == "trouble":
+            lasts = not lasts
+            service.trouble(lasts=lasts)
+            service.ask("flush")
+        elif way == "reload":
+            service.ask("reload", random.random())
+        elif way in ("restart", "kill"):
+            service.end() if way == "restart" else service.kill()
+            service.__exit__()
+            service = Service(tmp_path, webhook=hook.url)
+            service.ask("flush")
+        elif way == "hook":
+            is_up = not is_up
+            hook.up() if is_up else hook.down()
+        else:
+            until(lambda: service.ask("flush") is not None)  # noqa: B023 - called here only
+    if not is_up:
+        hook.up()
+    service.trouble(lasts=True)
+    service.ask("flush")
+    until(lambda: not files(tmp_path), seconds=120.0)
+    service.end()
+    service.__exit__()
+    order: dict[str, list[tuple[str, str]]] = {}
+    for incident, state, key in hook.told():
+        order.setdefault(incident, []).append((key, state))
+    for incident, notices in order.items():
+        numbers = [int(key.rpartition("-")[2]) for key, _ in notices]
+        assert list(range(1, max(numbers) + 1)) == sorted(set(numbers)), (incident, notices)
+        assert numbers == sorted(numbers)
+        assert kills or len(numbers) == len(set(numbers)), notices
+        assert {"firing", "resolved"} >= {state for _, state in notices}
+        assert all((state == "firing") == (int(key.rpartition("-")[2]) % 2 == 1) for key, state in notices)
+    assert "firing" == hook.told()[-1][1]
