@@ -20,18 +20,21 @@ FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
     "environment settings layout grouppaths memorylimit whereabouts halves compiled descriptors listing slowcall "
     "silencing gpufigures gpuactivity visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime "
-    "storedfiles",
+    "storedfiles wanted",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
-    "notice incidents outbox keptsilences loops pauses runqueue throttling attached chosen ordering",
+    "loops pauses runqueue throttling attached chosen ordering passing columns tabular lookout observing gathering "
+    "notice incidents outbox keptsilences",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses moved posting",
+    "containercourse losses awaiting stacks usual hung quiet trials breaker serving unfit "
+    "moved posting",
     "outer rooms": "probes samplers checks exporters watch target targets",
-    "top": "farewell digits progressbar instruments cost chronicle membership delivery courier casebook judging upkeep "
-    "sampling standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
+    "top": "farewell digits progressbar instruments cost chronicle membership delivery courier casebook judge judging "
+    "upkeep sampling switches guardsettings fallback "
+    "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
 }
 
 # In these rooms no module knows another one; what several need stands on a floor below.

@@ -33,7 +33,9 @@ from holter.version import __version__
 if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.limit import Limit
+    from holter.checks.nonfinite import NonFinite, OutOfRange
     from holter.checks.slo import SLO
+    from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.alertmanager import Alertmanager
     from holter.exporters.console import Console
@@ -42,6 +44,7 @@ if typing.TYPE_CHECKING:
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
     from holter.exporters.webhook import Webhook
+    from holter.fallback import Guard
     from holter.model import (
         Alert,
         Check,
@@ -70,6 +73,7 @@ if typing.TYPE_CHECKING:
     from holter.samplers.runtime import RuntimeSampler
     from holter.samplers.storage import Storage
     from holter.samplers.tree import ProcessTreeSampler
+    from holter.wanted import Wanted
 
 __all__ = [
     "ASGI",
@@ -84,16 +88,19 @@ __all__ = [
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
+    "Guard",
     "HolterError",
     "HostSampler",
     "Limit",
     "LogFile",
     "MissingExtraError",
     "Monitor",
+    "NonFinite",
     "Notice",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
+    "OutOfRange",
     "Pause",
     "Process",
     "ProcessSampler",
@@ -109,8 +116,10 @@ __all__ = [
     "SlowCall",
     "Snapshot",
     "Stage",
+    "Stall",
     "Statistics",
     "Storage",
+    "Wanted",
     "Webhook",
     "__version__",
     "alerts",
@@ -144,18 +153,23 @@ _LATER = {
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
     "GPUSampler": "samplers.gpu",
+    "Guard": "fallback",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
+    "NonFinite": "checks.nonfinite",
     "Notice": "notice",
     "OpenTelemetry": "exporters.opentelemetry",
+    "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
+    "Stall": "checks.stall",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
+    "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
     "Webhook": "exporters.webhook",
     "prometheus_app": "endpoint",

@@ -52,7 +52,8 @@ class OpenCall:
     A call that is running: which, since when (monotonic), in which native thread, and in which task.
 
     ``task`` is the same number for the watched coroutines that one task runs, and another for each task that runs at
-    the same time; 0 for all other calls, and where the pieces in Python are in use.
+    the same time; 0 for all other calls, and where the pieces in Python are in use. ``asked_ns`` is, of a stream, since
+    when its next item is asked for (monotonic), -1 while its consumer has the last one; 0 for all other calls.
 
     >>> import holter
     >>> @holter.watch
@@ -68,6 +69,7 @@ class OpenCall:
     age_seconds: float
     thread: int
     task: int = 0
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ class Alert:
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
     ``evidence`` holds plain numbers and strings; ``related`` tells of signals that moved along and of the other
     alerts of the same trouble, which all have the same ``incident``. ``silence`` is what keeps it from being told.
+    ``source``, which the monitor fills in, is the check that gave it, as the processes of a group know it.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -237,6 +240,7 @@ class Alert:
     related: tuple[str, ...] = ()
     incident: str = ""
     silence: Silence | None = None
+    source: str = field(default="", compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -244,19 +248,41 @@ class Alert:
         return self.id, self.check, self.target, self.target.partition("{")[0], self.incident
 
 
+Source = Literal["inputs", "outputs"]
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """
-    A bounded sample of what went into and came out of a call; ``columns`` maps a name to its values.
+    A bounded sample of what went into one call, or came out of it: columns of ``count`` rows each.
 
-    >>> Observation(call="predict", columns={"length": [3, 5]}, count=2, time_ns=0).columns["length"]
-    [3, 5]
+    ``columns`` maps a name to its values. Numbers are numpy arrays of their own type, whose first axis is the
+    rows: a column of a table, or a list of numbers, has one axis; an array of two or more stays one array,
+    (rows, ...), under one name, and is not taken apart. Text is a list of str and None. A dict, a data frame and a
+    list of dicts give a column for each key, all else one named after what was asked for: the argument, the key, or
+    the *source* ("inputs" or "outputs"). What has no rows is one row, and beside columns of many it stands in each.
+    Of more rows than are kept, ``count`` were chosen evenly from ``rows``. ``time_ns`` is Unix time; inputs and
+    outputs of the same call have the same.
+
+    The arrays are read-only copies, shared by all checks that asked for them.
+
+    >>> import numpy as np
+    >>> seen = Observation(call="predict", columns={"length": np.array([3, 5])}, count=2, time_ns=0)
+    >>> seen.columns["length"].tolist(), seen.source, seen.rows
+    ([3, 5], 'inputs', 2)
     """
 
     call: str
     columns: Mapping[str, Any] = field(hash=False)
     count: int
     time_ns: int
+    source: Source = "inputs"
+    rows: int = -1
+
+    def __post_init__(self) -> None:
+        """Say that all rows there were are here, unless told."""
+        if self.rows < 0:
+            object.__setattr__(self, "rows", self.count)
 
 
 class Record(Protocol):
@@ -307,10 +333,15 @@ class Sampler(Protocol):
 @runtime_checkable
 class Check(Protocol):
     """
-    What judges snapshots; may also have ``observe(observation)``, ``save()`` and ``load(state, gap_seconds)``.
+    What judges snapshots; may also have more, by which it looks at data and outlives its process.
 
-    ``save`` returns what the next process is to know, as JSON has it; ``load`` goes on from that. Alerts that fired go
-    on firing then, unless it raises or returns False, as it may where the gap was too long.
+    ``observes`` is a list of `Wanted`; ``observe`` gets samples of that in each process and may return counts, as
+    (name, amount, attributes), which a group sums. Where counts are not enough, ``share()`` returns what was
+    observed since the last time, as JSON has it, or None, and is called after ``observe``; ``gather(share)`` is
+    called in the process that judges, before ``judge``, once for each share of each process.
+
+    ``save()`` returns what the next process is to know, as JSON has it; ``load(state, gap_seconds)`` goes on from
+    that. Alerts that fired go on firing then, unless it raises or returns False, as it may where the gap was too long.
 
     Of several processes of a service the one that leads them asks its checks, with the snapshots of all. One with
     ``own_process = True`` judges each process by itself: every process asks its own, with its own snapshots, and

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from holter import names
 from holter.clock import SYSTEM, Clock
 from holter.guard import Guard
+from holter.lookout import Observations
 from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.noted import Notes
 from holter.recorder import RECORDER, Recorder
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 NANOSECONDS: Final = 1e-9
 _numbers = count(1)
+_SCOPES: Final[WeakValueDictionary[int, Scope]] = WeakValueDictionary()
 
 
 class CallSeries(NamedTuple):
@@ -48,6 +51,7 @@ class Scope:
 
     def __init__(self, clock: Clock = SYSTEM, recorder: Recorder = RECORDER) -> None:
         self.number = next(_numbers)
+        _SCOPES[self.number] = self
         self.clock, self.recorder, self.table = clock, recorder, recorder.table
         self.ring: Callable[[], Ring] = recorder.lookup
         """Returns the ring of the calling thread."""
@@ -64,6 +68,8 @@ class Scope:
         self.guard = Guard(self._count_error)
         self.notes = Notes(self.table.root, self.guard)
         """The calls that were slow or failed, where somebody wants them."""
+        self.observations = Observations(self.notes.gate, self.guard, self.increment, self.now, clock.wall_ns)
+        """Samples of what goes into calls and comes out of them, where somebody wants them."""
 
     def series(
         self,
@@ -108,3 +114,8 @@ class Scope:
 
     def _count_error(self, place: str) -> None:
         self.increment(names.INTERNAL_ERRORS, "{error}", {names.PLACE: place})
+
+
+def scope_numbered(number: int | None) -> Scope | None:
+    """Return the scope of that *number*, if it is there yet."""
+    return None if number is None else _SCOPES.get(number)
