@@ -397,11 +397,15 @@ def test_alerts_that_go_on_are_told_of_once_to_other_processes(keeping: Callable
     first = keeping(Counting())
     assert [[], [], ["counted"]] == [first.ask() for _ in range(3)]
     assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in first.judges.alerts.values()]
-    assert [] == first.judges.resumed()
     second = keeping(Counting())
     second.ask()
-    assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in second.judges.resumed()]
-    assert [] == second.judges.resumed()
+    assert [("counted", repr(Counting()), "firing")] == [
+        (one.id, one.source, one.state) for one in second.judges.changed
+    ]
+    second.ask()
+    assert ["resolved"] == [one.state for one in second.judges.changed]
+    second.ask()
+    assert [] == second.judges.changed
 
 
 # -- checks that look at data
