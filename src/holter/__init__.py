@@ -15,6 +15,7 @@ from holter.default import (
     histogram,
     instrument,
     llm,
+    silence,
     snapshot,
     span,
     start,
@@ -38,11 +39,13 @@ if typing.TYPE_CHECKING:
     from holter.checks.slo import SLO
     from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
+    from holter.exporters.alertmanager import Alertmanager
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.exporters.webhook import Webhook
     from holter.fallback import Guard
     from holter.model import (
         Alert,
@@ -55,12 +58,14 @@ if typing.TYPE_CHECKING:
         Process,
         Reading,
         Sampler,
+        Silence,
         SlowCall,
         Snapshot,
         Stage,
         Statistics,
     )
     from holter.monitor import Monitor
+    from holter.notice import Notice
     from holter.probes.requests import ASGI
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.container import ContainerSampler
@@ -76,6 +81,7 @@ __all__ = [
     "ASGI",
     "SLO",
     "Alert",
+    "Alertmanager",
     "CSVFile",
     "Check",
     "ConfigurationError",
@@ -93,6 +99,7 @@ __all__ = [
     "MissingExtraError",
     "Monitor",
     "NonFinite",
+    "Notice",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
@@ -109,6 +116,7 @@ __all__ = [
     "Sampler",
     "Saturation",
     "Series",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
@@ -116,6 +124,7 @@ __all__ = [
     "Statistics",
     "Storage",
     "Wanted",
+    "Webhook",
     "__version__",
     "alerts",
     "counter",
@@ -127,6 +136,7 @@ __all__ = [
     "prometheus_app",
     "prometheus_collector",
     "read_recording",
+    "silence",
     "snapshot",
     "span",
     "start",
@@ -142,6 +152,7 @@ __all__ = [
 # pays for watching.
 _LATER = {
     "ASGI": "probes.requests",
+    "Alertmanager": "exporters.alertmanager",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
@@ -153,6 +164,7 @@ _LATER = {
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
     "NonFinite": "checks.nonfinite",
+    "Notice": "notice",
     "OpenTelemetry": "exporters.opentelemetry",
     "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
@@ -165,6 +177,7 @@ _LATER = {
     "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
     "Saturation": "checks.saturation",
+    "Webhook": "exporters.webhook",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -180,6 +193,7 @@ _LATER = {
             "Process",
             "Reading",
             "Sampler",
+            "Silence",
             "SlowCall",
             "Snapshot",
             "Stage",

@@ -13,7 +13,7 @@ from holter.errors import ConfigurationError
 from holter.hung import HungCalls, Still, blocked_loop
 from holter.measure import Measure
 from holter.model import Alert, Attributes, AttributeValue, Series, Severity, Snapshot
-from holter.silence import MissingSteps, Silence
+from holter.quiet import MissingSteps, Silence
 from holter.stacks import Stand, stand_of, stand_of_loop, stand_of_thread
 from holter.usual import Allowance
 from holter.words import clean, count, duration
