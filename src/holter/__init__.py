@@ -57,6 +57,7 @@ if typing.TYPE_CHECKING:
     )
     from holter.monitor import Monitor
     from holter.probes.requests import ASGI
+    from holter.profile import Profile
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.container import ContainerSampler
     from holter.samplers.gpu import GPUSampler
@@ -91,6 +92,7 @@ __all__ = [
     "Process",
     "ProcessSampler",
     "ProcessTreeSampler",
+    "Profile",
     "Prometheus",
     "Reading",
     "RecordingContents",
@@ -140,6 +142,7 @@ _LATER = {
     "OpenTelemetry": "exporters.opentelemetry",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
+    "Profile": "profile",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
     "RecordingContents": "recorded",
