@@ -41,14 +41,9 @@ def test_several_files_become_one_reference(tmp_path: Path) -> None:
         found = profile.columns[name]
         assert column.numbers is None or column.numbers.sketch.to_dict() == found.numbers.sketch.to_dict()
         assert column.categories is None or column.categories.counts == found.categories.counts
-    for text in (
-        "100%",
-        "age         100       100    0    49   99",
-        "bought (label)",
-        "100 rows",
-        str(output),
-        str(page),
-    ):
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["age", "100", "100", "0", "49", "99"] in [row[:6] for row in rows]
+    for text in ("100%", "bought (label)", "100 rows", str(output), str(page)):
         assert text in done.stdout, done.stdout
     assert 3 == page.read_text().count("<svg")
 
