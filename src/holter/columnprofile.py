@@ -15,7 +15,7 @@ from holter.frequent import Categories, Distinct, category, hashed, hashed_numbe
 from holter.moments import Moments
 from holter.quantiles import QuantileSketch
 from holter.relation import Relation
-from holter.tabular import Kind, Values
+from holter.tabledata import Kind, Values
 from holter.vectors import Vectors
 
 _KINDS: Final = ("number", "time", "category", "vector", "other", "")

@@ -15,8 +15,8 @@ from holter.columnprofile import ColumnProfile
 from holter.errors import ConfigurationError
 from holter.profiletable import picture, tables
 from holter.relation import Relation
+from holter.tabledata import ROWS, Values, columns_of, named, pieces, values_of
 from holter.tables import WIDTH
-from holter.tabular import ROWS, Values, columns_of, named, pieces, values_of
 
 _VERSION: Final = 1
 _MOST_COLUMNS: Final = 10_000

@@ -111,6 +111,11 @@ class QuantileSketch:
             self._ranked = values[order], np.cumsum(weights[order])
         return self._ranked
 
+    def points(self) -> Floats:
+        """Return the values that are kept, in order, with the extremes: between them no rank changes."""
+        values, _ = self._sorted()
+        return np.concatenate(([self.minimum], values, [self.maximum])) if self.count else values
+
     def at_most(self, points: Floats) -> Floats:
         """Return which share of the values is at most each of *points*; NaN where there are none."""
         values, ranks = self._sorted()

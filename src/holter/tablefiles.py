@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from holter.errors import ConfigurationError, MissingExtraError
-from holter.tabular import ROWS, objects
+from holter.tabledata import ROWS, objects
 
 _MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "-nan", "#n/a", "<na>", "nat"})
 _DELIMITERS: Final = ",;\t|"

@@ -1,0 +1,226 @@
+"""One column against its reference, and against what it has been since: how far, and whether that is chance."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from holter.blocks import Blocks
+from holter.columnprofile import ColumnProfile
+from holter.distances import Distances
+from holter.distribution import Floats
+from holter.evidence import Evidence
+from holter.features import Features, Shares
+from holter.panes import Pane, Panes
+from holter.tabledata import Values
+
+BAND_RISK: Final = 0.5
+"""The part of the risk of a false alarm that the reference's own uncertainty may take; the rows have the rest."""
+_SETTLED_ROWS: Final = 500
+_NO_ERROR: Final = 0.0
+
+
+class Rule(NamedTuple):
+    """
+    What counts as a shift of one column.
+
+    ``skew_risk`` is the chance that the column is called different from its reference although it is not;
+    ``change_looks`` how many looks pass on average before it is called changed although it has not, and ``band_risk``
+    the chance that its live baseline is farther from the truth than it is taken to be.
+    """
+
+    smallest_shift: float = 0.05
+    skew_risk: float = 0.01
+    change_looks: float = 1e6
+    band_risk: float = 0.001
+    baseline_rows: int = 10_000
+
+
+class Finding(NamedTuple):
+    """How far a column has moved in a window: by which distances, in which features most, since when."""
+
+    name: str
+    distances: Distances
+    shares: tuple[tuple[str, float, float], ...]
+    since_ns: int
+    rows: float
+    log_evidence: float
+
+
+class DriftColumn:
+    """
+    One column of a reference, and what comes in of it.
+
+    Rows are counted in `take`, judged in `look`. Until ``baseline_rows`` have come they are compared with the
+    reference, by an e-process from the first row on: that is skew, told once. They are the live baseline then, and
+    what comes later is compared with it by an e-detector: a change. Takes some 30 KiB of numbers. Not thread-safe.
+    """
+
+    def __init__(self, name: str, column: ColumnProfile, rule: Rule) -> None:
+        self.name, self._rule = name, rule
+        self.features, self.reference = Features.of(column)
+        self.is_skewed = self.is_changed = False
+        size = len(self.features.names)
+        self._rows, self._counts = np.zeros(size), np.zeros(size)
+        self._new_rows, self._new_counts = np.zeros(size), np.zeros(size)
+        self.blocks, self.panes = Blocks(size), Panes()
+        self._skew = self._evidence(self.reference, rule.skew_risk * BAND_RISK)
+        self.baseline: Shares | None = None
+        self._baseline_rows = 0.0
+        self._change: Evidence | None = None
+        self._stakes: Floats = self._skew.nothing()
+        self._bounds: tuple[Floats, Floats] | None = None
+
+    def _evidence(self, shares: Shares, risk: float) -> Evidence:
+        lower, upper = self.features.bounds(shares, self._rule.smallest_shift, risk)
+        self._bounds = lower, upper
+        return Evidence(lower, upper, self.features.weights(shares))
+
+    # -- rows
+
+    def take(self, values: Values) -> None:
+        """Take in the values of one batch."""
+        rows, counts = self.features.count(values)
+        self.add(rows, counts)
+        self.blocks.batch(rows, counts, self._usual())
+
+    def take_group(self, group: int, values: Values) -> None:
+        """Take in the values of clusters that fall into *group*."""
+        rows, counts = self.features.count(values)
+        self.add(rows, counts)
+        self.blocks.cluster(group, rows, counts)
+
+    def add(self, rows: Floats, counts: Floats) -> None:
+        """Take in rows that are counted already."""
+        self._new_rows += rows
+        self._new_counts += counts
+
+    @property
+    def new_rows(self) -> float:
+        """How many rows came since the last look."""
+        return float(self._new_rows.max(initial=0.0))
+
+    def _usual(self) -> Floats:
+        if self._rows.max(initial=0.0) > 0:
+            found: Floats = self._counts / np.maximum(self._rows, 1.0)
+            return found
+        return self.reference.values
+
+    # -- judging
+
+    def look(self, since_ns: int) -> None:
+        """Judge what has come since the last look, at *since_ns*: see `is_skewed` and `is_changed`."""
+        rows, counts = self._new_rows, self._new_counts
+        if not rows.any():
+            return
+        self._new_rows, self._new_counts = np.zeros_like(rows), np.zeros_like(counts)
+        weight = 1 / self.blocks.effect
+        if self.baseline is None:
+            self._rows, self._counts = self._rows + rows, self._counts + counts
+            self.panes.add(since_ns, rows, counts)
+            if not self.is_skewed:
+                limit = -math.log(self._rule.skew_risk * (1 - BAND_RISK))
+                self.is_skewed = self._skew.log(self._rows * weight, self._counts * weight) >= limit
+            if self._rows[-1] * weight >= self._rule.baseline_rows:
+                self._settle(weight)
+            return
+        self.panes.add(since_ns, rows, counts)
+        if self._change is not None and not self.is_changed:
+            self._stakes = self._change.detected(self._stakes, rows * weight, counts * weight)
+            self.is_changed = self._change.total(self._stakes) >= math.log(self._rule.change_looks)
+        elif self.is_changed and self._is_back(weight):
+            self.is_changed = False
+            self._stakes = self._skew.nothing()
+            self.panes.clear()
+
+    def _settle(self, weight: float) -> None:
+        """Take what came so far for what is usual from now on."""
+        self._baseline_rows = float(self._rows[-1])
+        size = len(self._rows)
+        self.baseline = Shares(self._rows * weight, self._counts * weight, np.full(size, _NO_ERROR))
+        self._change = self._evidence(self.baseline, self._rule.band_risk)
+        self.panes.clear()
+
+    def _is_back(self, weight: float) -> bool:
+        """Whether what came last lies within the bounds again."""
+        if self._bounds is None:
+            return False
+        for window in self.panes.windows():
+            if window.rows[-1] * weight >= _SETTLED_ROWS or window.looks > 1 << 20:
+                shares = window.counts / np.maximum(window.rows, 1.0)
+                is_told = window.rows > 0
+                lower, upper = self._bounds
+                return bool(((shares >= lower) & (shares <= upper) | ~is_told).all())
+        return False
+
+    @property
+    def log_evidence(self) -> float:
+        """The logarithm of what tells against "all is as it was"."""
+        weight = 1 / self.blocks.effect
+        if self.baseline is None or self._change is None:
+            return self._skew.log(self._rows * weight, self._counts * weight)
+        return self._change.total(self._stakes)
+
+    def finding(self) -> Finding:
+        """Return how far the column is from its baseline, or from its reference, in the window that tells most."""
+        expected = self.baseline or self.reference
+        evidence = self._change if self.baseline is not None and self._change is not None else self._skew
+        weight = 1 / self.blocks.effect
+        windows = list(self.panes.windows()) or [Pane(0, 0, self._rows, self._counts)]
+        logs = [evidence.log(window.rows * weight, window.counts * weight) for window in windows]
+        best = int(np.argmax(logs))
+        window = windows[best]
+        seen = window.counts / np.maximum(window.rows, 1.0)
+        stakes = evidence.ratios(window.rows * weight, window.counts * weight)
+        order = np.argsort(-evidence.by_feature(stakes))[:3].tolist()
+        shares = tuple((self.features.names[at], float(expected.values[at]), float(seen[at])) for at in order)
+        distances = self.features.distances(expected.values, seen)
+        return Finding(self.name, distances, shares, window.since_ns, float(window.rows[-1]), logs[best])
+
+    # -- what outlives the process
+
+    def save(self) -> dict[str, Any]:
+        """Return what was learnt, as JSON has it, some 2 KB."""
+        state: dict[str, Any] = {
+            "rows": self._rows.tolist(),
+            "counts": self._counts.tolist(),
+            "skewed": self.is_skewed,
+            "changed": self.is_changed,
+            "blocks": self.blocks.save(),
+        }
+        if self.baseline is not None:
+            state["baseline"] = [self.baseline.rows.tolist(), self.baseline.counts.tolist()]
+            stakes = np.nan_to_num(self._stakes, neginf=-6e4).clip(-6e4, 6e4).astype("<f2")
+            state["stakes"] = base64.b64encode(stakes.tobytes()).decode("ascii")
+        return state
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """
+        Go on from what was saved; evidence that was left out begins anew.
+
+        Raises:
+            ValueError: it is not what `save` returns of a column with these features.
+        """
+        size = len(self.features.names)
+        rows, counts = (np.asarray(state[name], dtype=float) for name in ("rows", "counts"))
+        if rows.shape != (size,) or counts.shape != (size,):
+            raise ValueError(f"column {self.name!r:.60} has {size} features")
+        baseline = None
+        if "baseline" in state:
+            one, other = (np.asarray(part, dtype=float) for part in state["baseline"])
+            if one.shape != (size,) or other.shape != (size,):
+                raise ValueError(f"the baseline of column {self.name!r:.60} has {size} features")
+            baseline = Shares(one, other, np.full(size, _NO_ERROR))
+        stakes = self._skew.nothing()
+        if "stakes" in state:
+            told = np.frombuffer(base64.b64decode(state["stakes"]), dtype="<f2").astype(float)
+            stakes = np.where(told <= -6e4, -np.inf, told).reshape(stakes.shape)  # noqa: PLR2004 - as it is saved
+        self.blocks.load(state["blocks"])
+        self._rows, self._counts, self._stakes = rows, counts, stakes
+        self.is_skewed, self.is_changed = bool(state["skewed"]), bool(state["changed"])
+        if baseline is not None:
+            self.baseline, self._change = baseline, self._evidence(baseline, self._rule.band_risk)
