@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from contracts.snapshots import Story, alert
 from holter.judging import MOST_ALERTS_KEPT, PATIENCE_SECONDS, Judges
-from holter.model import Alert, Snapshot
+from holter.model import Alert, Process, Snapshot
 from holter.names import INTERNAL_ERRORS, PLACE
 from recording import Recording
 
@@ -328,3 +329,50 @@ def test_a_check_that_does_not_remember_leaves_no_file(keeping: Callable[..., Be
     """Nothing is written for checks that have no save and load."""
     keeping(Check(lambda _: [])).ask()
     assert [] == list(tmp_path.iterdir())
+
+
+# -- checks that judge each process by itself
+
+
+class OfItself(Counting):
+    """Counts by itself in each process, and fires at the third."""
+
+    own_process = True
+
+    def __repr__(self) -> str:
+        return "Counting()"
+
+
+def test_a_check_of_one_process_is_asked_about_that_process_whoever_leads(keeping: Callable[..., Bench]) -> None:
+    """The other checks are asked about all processes, and only where this one leads; both say what they said once."""
+    whole, own = [], []
+    bench = keeping(Check(lambda one: whole.append(one.time_ns) or []), mine := OfItself())
+    mine.judge = lambda one: own.append(one.time_ns) or [alert(id="mine")]  # type: ignore[method-assign]
+    of_all, of_one = bench.story.snapshot(1.0), bench.story.snapshot(1.0)
+    deadline = time.monotonic() + SOON
+    assert ["mine"] == [one.id for one in bench.judges.ask(None, deadline, patiently=True, own=of_one)]
+    assert [] == bench.judges.ask(of_all, deadline, patiently=True, own=of_one)
+    assert [] == bench.judges.ask(of_all, deadline, patiently=True)
+    assert ([of_all.time_ns] * 2, [of_one.time_ns, of_one.time_ns, of_all.time_ns]) == (whole, own)
+
+
+def test_what_a_check_says_of_one_process_names_it(keeping: Callable[..., Bench]) -> None:
+    """And its figures are shown whoever leads."""
+    bench = keeping(mine := OfItself())
+    own = replace(bench.story.snapshot(1.0), process=Process("service", pid=4121))
+    for _ in range(3):
+        bench.judges.ask(None, time.monotonic() + SOON, patiently=True, own=own)
+    assert [{"process.pid": 4121}] == [
+        {name: value for name, value in one.evidence.items() if name == "process.pid"}
+        for one in bench.judges.alerts.values()
+    ]
+    assert [("app.count", float(mine.count), {"who": "me"})] == list(bench.judges.figures)
+
+
+def test_what_is_of_one_process_is_not_told_to_the_next(keeping: Callable[..., Bench], tmp_path: Path) -> None:
+    """Nothing of it is written, nor read where a check of the same name has left something."""
+    keeping(OfItself()).ask()
+    assert [] == list(tmp_path.iterdir())
+    keeping(Counting()).ask()
+    keeping(again := OfItself()).ask()
+    assert 1 == again.count

@@ -52,7 +52,7 @@ MEMBER = """
 class Process:
     """A process of the service, with the holter of one of two environments."""
 
-    def __init__(self, folder: Path, source: Path | None, number: int) -> None:
+    def __init__(self, folder: Path, source: Path | None, number: int, program: str) -> None:
         self.log, self.errors = folder / f"log-{number}.jsonl", folder / f"errors-{number}"
         recordings = folder / "recordings"
         recordings.mkdir(mode=0o700, exist_ok=True)
@@ -61,7 +61,7 @@ class Process:
             environment["PYTHONPATH"] = str(source)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(MEMBER), str(self.log)],
+                [sys.executable, "-c", textwrap.dedent(program), str(self.log)],
                 cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
         self.major, self.file = self.told()
@@ -88,6 +88,11 @@ class Process:
         lines = [json.loads(line)["holter"] for line in self.log.read_text().splitlines()]
         return [line["count"] for line in lines if line.get("metric") == "holter.call.duration"]
 
+    def alerts(self) -> list[str]:
+        """Return the states of the alerts in the log."""
+        lines = [json.loads(line)["holter"] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return [line["alert"]["state"] for line in lines if "alert" in line]
+
 
 @pytest.fixture
 def other_holter(tmp_path: Path) -> Path:
@@ -102,12 +107,12 @@ def other_holter(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[[Path | None], Process]]:
+def begin(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Make processes, which end with the test."""
     with ExitStack() as made:
 
-        def make(source: Path | None) -> Process:
-            process = Process(tmp_path, source, len(list(tmp_path.glob("errors-*"))))
+        def make(source: Path | None, program: str = MEMBER) -> Process:
+            process = Process(tmp_path, source, len(list(tmp_path.glob("errors-*"))), program)
             made.enter_context(process.process)
             made.callback(process.process.kill)
             return process
@@ -125,7 +130,7 @@ def settled(processes: list[Process], wanted: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("first", ["this", "other"])
 def test_processes_of_two_formats_leave_each_other_alone(
-    first: str, begin: Callable[[Path | None], Process], other_holter: Path, tmp_path: Path
+    first: str, begin: Callable[..., Process], other_holter: Path, tmp_path: Path
 ) -> None:
     """
     Each leaves the other out, counts and names it, whichever came first, and tells of its own kind all that it did.
@@ -198,3 +203,62 @@ STOPPED = """
 def test_who_looks_at_a_monitor_that_was_stopped_does_not_lead_by_that() -> None:
     """What it had told of when it gave up the lead is there for whoever leads next, who would begin anew else."""
     assert [False, [2, True], True, True] == succeed(STOPPED)
+
+
+OF_ITSELF = """
+    import json, logging, os, sys
+    import holter
+    from holter.chronicle import CHRONICLE
+
+    logging.basicConfig(level="WARNING", format="%(message)s")
+    trouble = ""
+
+
+    class Trouble:
+        own_process = True
+
+        def judge(self, snapshot):
+            pid = snapshot.process.pid
+            return [] if not trouble else [holter.Alert(
+                id=f"trouble-{pid}", check="trouble", state=trouble, severity="warning", since_ns=snapshot.time_ns,
+                target="me", expected="none", seen="some", message=f"{pid} has trouble",
+            )]
+
+
+    log = holter.LogFile(sys.argv[1], every_seconds=0.1)
+    settings = dict(interval_seconds=0.1, samplers=[], exporters=[log], checks=[Trouble()])
+    with holter.start("service", on_alert=lambda alert: print(alert.id, file=sys.stderr), **settings) as monitor:
+        print(json.dumps([1, holter.__file__]), flush=True)
+        for line in sys.stdin:
+            trouble = {0: "", 1: "firing", 2: "resolved"}[int(line)]
+            monitor.flush()
+            known = [[one.id, one.state, one.evidence["process.pid"]] for one in holter.alerts()]
+            leads = CHRONICLE.recording is not None and monitor._membership.leads
+            print(json.dumps({"pid": os.getpid(), "alerts": known, "leads": leads}), flush=True)
+"""
+
+
+def test_what_a_process_has_of_itself_is_known_to_all_and_told_by_itself_and_whoever_leads(
+    begin: Callable[..., Process],
+) -> None:
+    """Its own log and callback have it; the log of the service, which the leader writes, has it once."""
+    processes = [begin(None, OF_ITSELF) for _ in range(3)]
+    known = [process.work(0) for process in processes]
+    assert [True, False, False] == sorted((bool(one["leads"]) for one in known), reverse=True)
+    leader, troubled, other = sorted(processes, key=lambda process: not process.work(0)["leads"])
+    pid = troubled.process.pid
+    for state, order in (("firing", 1), ("resolved", 2)):
+        assert [[f"trouble-{pid}", state, pid]] == troubled.work(order)["alerts"]
+        for process in (leader, other):
+            poll(state, lambda one=process, state=state: one.work(0)["alerts"] == [[f"trouble-{pid}", state, pid]])
+        poll(f"{state} in the log", lambda state=state: [*leader.alerts()][-1:] == [state])
+    told = sorted(troubled.errors.read_text().splitlines())
+    assert [f"holter: firing: {pid} has trouble", f"trouble-{pid}", f"trouble-{pid}"] == told
+    assert ["", ""] == [process.errors.read_text() for process in (leader, other)]
+    assert ["firing", "resolved"] == leader.alerts()
+    # Whoever comes next tells again of what fires.
+    troubled.work(1)
+    poll("firing again", lambda: leader.alerts() == ["firing", "resolved", "firing"])
+    leader.end()
+    poll("an heir", lambda: troubled.work(0)["leads"] or other.work(0)["leads"])
+    poll("the heir's log", lambda: "firing" in [*troubled.alerts(), *other.alerts()])

@@ -99,8 +99,29 @@ def test_a_container_that_sees_its_group_as_the_root(tmp_path: Path) -> None:
     throttling.close()
 
 
+@pytest.mark.parametrize(
+    ("version", "name", "without", "quota"),
+    [(1, "cpu.cfs_quota_us", "-1", "50000"), (2, "cpu.max", "max 100000", "50000 100000")],
+)
+def test_a_group_without_a_quota_is_not_looked_at_until_it_has_one(
+    tmp_path: Path, version: int, name: str, without: str, quota: str
+) -> None:
+    """It cannot have been throttled."""
+    kernel = Kernel(tmp_path, version=version)
+    (kernel.folder / name).write_text(without + "\n")
+    throttling = kernel.throttling
+    throttling.read(100 * MS, 0)
+    assert not throttling.is_known
+    (kernel.folder / name).write_text(quota + "\n")
+    for _ in range(25):
+        throttling.read(100 * MS, 0)
+    kernel.tell(40 * MS)
+    assert 40 * MS == throttling.read(100 * MS, 0)
+    throttling.close()
+
+
 def test_a_process_that_is_moved_is_followed(tmp_path: Path) -> None:
-    """To the quota of its new group, within ten looks."""
+    """To the quota of its new group, within 25 looks."""
     kernel = Kernel(tmp_path, version=2, group="/one")
     throttling = kernel.throttling
     throttling.read(100 * MS, 0)
@@ -109,7 +130,7 @@ def test_a_process_that_is_moved_is_followed(tmp_path: Path) -> None:
     (other / "cpu.stat").write_text("usage_usec 0\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n")
     kernel.membership.write_text("0::/two\n")
     kernel.tell(50 * MS)
-    for _ in range(10):
+    for _ in range(25):
         throttling.read(100 * MS, 0)
     (other / "cpu.stat").write_text("usage_usec 0\nnr_periods 9\nnr_throttled 1\nthrottled_usec 40000\n")
     assert 40 * MS == throttling.read(100 * MS, 0)

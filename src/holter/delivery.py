@@ -18,6 +18,22 @@ MOST_SLOW_CALLS: Final = 500
 DEADLINE_SECONDS: Final = 30.0
 
 
+def hand_out(
+    deliveries: Iterable[Delivery],
+    own: tuple[Snapshot, Iterable[Alert]],
+    whole: tuple[Snapshot | None, Iterable[Alert]],
+    *,
+    now: bool,
+) -> None:
+    """Offer each of *deliveries* what is its: of this process, or of the *whole* group, if this process leads that."""
+    for delivery in deliveries:
+        snapshot, alerts = whole if delivery.is_of_group else own
+        if snapshot is None:
+            delivery.rest()
+        else:
+            delivery.offer(snapshot, alerts, now=now)
+
+
 class Delivery:
     """
     Hands snapshots and alerts to one exporter, in a thread of its own.

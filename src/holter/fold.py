@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -120,15 +119,15 @@ class Fold:
         total = dict(self._total)
         grown = np.flatnonzero(cells["count"] != _padded(self._counts, len(cells))).tolist()
         records = self._recorded()
-        for key in {*grown, *records}:
-            series = self._series.get(key)
-            if series is None:
-                continue
+        moved = [key for key in {*grown, *records} if key in self._series]
+        for key, (count, sums, units, _) in zip(moved, cells[moved].tolist(), strict=True):
             before, recorded = total.get(key, _EMPTY), records.get(key, _EMPTY)
-            if series.kind in LEVELS:
-                interval[key], total[key] = self._gauge(key, int(cells["count"][key]), recorded, before)
+            if self._series[key].kind in LEVELS:
+                interval[key], total[key] = self._gauge(key, count, recorded, before)
             else:
-                interval[key], total[key] = self._summed(key, cells[key], recorded, before)
+                whole = sums * self.scope.table.entries[key].factor
+                interval[key] = recorded.counting(count - before.count, whole - before.sum, units - before.units)
+                total[key] = before.merge(interval[key]).counting(count, whole, units)
         for key, value in self._direct.items():
             interval[key], total[key] = _followed(self._series[key], value, monotonic_ns, total.get(key, _EMPTY))
         self._counts, self._direct, self._total = cells["count"].copy(), {}, total
@@ -165,33 +164,26 @@ class Fold:
     def _sum_cells(self) -> np.ndarray:
         return summed_cells(self.scope.recorder, len(self._roots))
 
-    def _summed(self, key: int, cell: np.void, recorded: Reading, before: Reading) -> tuple[Reading, Reading]:
-        """Return the interval's and the total reading of a counter or histogram: counts and sums from its cell."""
-        count, units = int(cell["count"]), int(cell["units"])
-        total = float(cell["sum"]) * self.scope.table.entries[key].factor
-        interval = replace(recorded, count=count - before.count, sum=total - before.sum, units=units - before.units)
-        return interval, replace(before.merge(interval), count=count, sum=total, units=units)
-
     def _gauge(self, key: int, count: int, recorded: Reading, before: Reading) -> tuple[Reading, Reading]:
         """Return the readings of a gauge: extremes since the start from its cells, the rest from records."""
         grown = count - before.count
         share = grown / recorded.count if recorded.count else 0.0
-        interval = replace(recorded, count=grown, sum=recorded.sum * share)
+        interval = recorded.counting(grown, recorded.sum * share, recorded.units)
         total = before.merge(interval)
+        lows, highs, last = [total.minimum], [total.maximum], total.last
+        block, at = key // CELLS_PER_BLOCK, key % CELLS_PER_BLOCK * CELL_WORDS
         for ring in list(self.scope.recorder.all):
-            block = ring.cells.get(key // CELLS_PER_BLOCK)
-            at = key % CELLS_PER_BLOCK * CELL_WORDS
-            if block is not None and block[0][at]:
-                _, last, *extremes = block[1][at : at + CELL_WORDS]
-                low, high = map(_known, extremes)
-                total = replace(
-                    total,
-                    count=count,
-                    last=last if total.last is None else total.last,
-                    minimum=min((one for one in (total.minimum, low) if one is not None), default=None),
-                    maximum=max((one for one in (total.maximum, high) if one is not None), default=None),
-                )
-        return interval, total
+            cells = ring.cells.get(block)
+            if cells is not None and cells[0][at]:
+                _, newest, low, high = cells[1][at : at + CELL_WORDS]
+                last = newest if last is None else last
+                lows.append(_known(low))
+                highs.append(_known(high))
+        return interval, Reading(
+            count, total.sum, total.units, min((one for one in lows if one is not None), default=None),
+            max((one for one in highs if one is not None), default=None), last, total.histogram, total.first,
+            total.first_ns, total.last_ns,
+        )  # fmt: skip
 
     def _derive(self, cells: np.ndarray, open_calls: Iterable[OpenCall]) -> None:
         """Set what follows from cells and slots: calls in flight and their ages, work done, items."""
@@ -285,7 +277,8 @@ def _followed(series: Series, value: float, monotonic_ns: int, before: Reading) 
     if series.kind == "counter":
         grown = value - before.sum
         interval = Reading(1, grown, last=grown, first=grown, first_ns=monotonic_ns, last_ns=monotonic_ns)
-        return interval, replace(before.merge(interval), sum=value)
+        merged = before.merge(interval)
+        return interval, merged.counting(merged.count, value, merged.units)
     histogram = _histogram_of_one(value)
     interval = Reading(1, value, 0, value, value, value, histogram, value, first_ns=monotonic_ns, last_ns=monotonic_ns)
     return interval, before.merge(interval)

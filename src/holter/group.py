@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,7 +81,7 @@ class Group:
     def __init__(
         self, folder: Path, name: GroupName, mine: Path, interval_seconds: float, clock: Clock = SYSTEM
     ) -> None:
-        self.name, self._folder, self._mine, self._clock = name, folder, mine, clock
+        self.name, self._folder, self.mine, self._clock = name, folder, mine, clock
         patience_ns = max(_SHORTEST_PATIENCE_NS, int(2e9 * interval_seconds))
         self.leadership = Leadership(folder, name.key, mine, patience_ns)
         self._totals = TotalsFiles(folder, name.key)
@@ -93,8 +93,9 @@ class Group:
         self._is_unwritten = False
         self._told_ns = 0
         self.skipped: Mapping[str, str] = {}
+        self.living: Sequence[Member] = ()
         self.size, self.read_ns = 1, 0
-        """How many processes live, when it was looked last; and when this process has read the others last."""
+        """Who lives beside this process, and how many do with it, when it has read the others last; when that was."""
         self.read_seconds: float | None = None
         """The time between the last two readings of the others, None where there are none."""
         self.learnt_path = folder / f"{name.key}{learnt.SUFFIX}"
@@ -151,7 +152,8 @@ class Group:
         living = [member for member in others if member.identity not in whole.departed.counted]
         self.size, self.read_ns = 1 + sum(member.is_alive for member in living), now_ns
         self.read_seconds = (now_ns - whole.read_ns) / 1e9 if living and whole.read_ns else None
-        whole.others, whole.read_ns = living, now_ns
+        self.living = whole.others = living
+        whole.read_ns = now_ns
 
     def view(self, own: Snapshot) -> Snapshot:
         """
@@ -176,7 +178,7 @@ class Group:
                 whole.departed, whole.departed_seen = fresh, mark
             counted = whole.departed.counted
             members = [one for one in members if one.identity not in counted and self._is_of_now(one, whole.departed)]
-            if not whole.departed.readings and all(one.path == self._mine for one in members):
+            if not whole.departed.readings and all(one.path == self.mine for one in members):
                 self._viewed = own
                 return own
             joined = self._joined(whole, {one.identity: one for one in members}, own, is_first=True)
@@ -211,7 +213,7 @@ class Group:
     def _has_news(self, whole: _Whole) -> bool:
         """Whether another process has written down, or ended, since it was told of last."""
         counted = whole.departed.counted
-        others = whole.members.look(counted, but=self._mine)
+        others = whole.members.look(counted, but=self.mine)
         return any(one.changed or not one.is_alive for one in others if one.identity not in counted)
 
     def leave(self) -> None:
@@ -278,7 +280,7 @@ class Group:
 
     def _is_of_then(self, member: Member, until_ns: int) -> bool:
         """Whether a process that goes on, or ends only now, had begun by that time."""
-        goes_on = member.is_alive or member.path == self._mine
+        goes_on = member.is_alive or member.path == self.mine
         return goes_on and member.process is not None and 0 < member.process.created_ns <= until_ns
 
     def _first_of_now(self, whole: _Whole, now_ns: int) -> int:
@@ -287,7 +289,7 @@ class Group:
         return min([now_ns, *(created_ns for created_ns in living if created_ns)])
 
     def _others(self, whole: _Whole) -> list[Member]:
-        found = whole.members.look(whole.departed.counted, but=self._mine)
+        found = whole.members.look(whole.departed.counted, but=self.mine)
         now_ns = time.monotonic_ns()
         whole.departed.forget([one.identity for one in found], now_ns)
         return [one for one in found if self._is_of_now(one, whole.departed)]
@@ -379,7 +381,7 @@ class Group:
 
     def _own_identity(self, parts: Mapping[str, Part]) -> str:
         """Return the name of the part that is this process's recording, "" if there is none yet."""
-        return next((name for name, part in parts.items() if isinstance(part, Member) and part.path == self._mine), "")
+        return next((name for name, part in parts.items() if isinstance(part, Member) and part.path == self.mine), "")
 
 
 def _under(call: Call, owns: Mapping[int, int | None]) -> Call:

@@ -6,7 +6,8 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from holter.delivery import Delivery
 from holter.guard import Guard
 from holter.learnt import Learnt, Lesson
 from holter.model import Alert, AttributeValue, Check, Snapshot
+from holter.names import PROCESS_PID
 from holter.scope import Scope
 from holter.values import number
 
@@ -47,6 +49,8 @@ class Judge:
     def __init__(self, check: Check, guard: Guard, key: str) -> None:
         self._check, self._guard, self.key = check, guard, key
         self.name = type(check).__name__
+        self.is_of_process = bool(getattr(check, "own_process", False))
+        """Whether it judges each process by itself, in that process."""
         self._given: deque[Alert] = deque()
         self._due: tuple[Lesson, float] | None = None
         self.resumed: tuple[Alert, ...] = ()
@@ -59,8 +63,8 @@ class Judge:
 
     @property
     def remembers(self) -> bool:
-        """Whether the check has something that outlives its process."""
-        return hasattr(self._check, "save") and hasattr(self._check, "load")
+        """Whether the check has something that outlives its process; what is of one process does not."""
+        return not self.is_of_process and hasattr(self._check, "save") and hasattr(self._check, "load")
 
     def adopt(self, lesson: Lesson, gap_seconds: float) -> None:
         """Have the check go on, before it is asked next, from what it had learnt *gap_seconds* ago."""
@@ -86,6 +90,9 @@ class Judge:
         alerts = list(self._check.judge(snapshot))
         if not all(isinstance(alert, Alert) for alert in alerts):
             raise TypeError(f"{self.name}.judge must return Alerts")
+        if self.is_of_process:
+            whose = {PROCESS_PID: snapshot.process.pid}
+            alerts = [replace(alert, evidence={**whose, **alert.evidence}) for alert in alerts]
         return alerts
 
     def _shown(self) -> tuple[Figure, ...]:
@@ -133,40 +140,44 @@ class Judges:
 
     @property
     def figures(self) -> Iterable[Figure]:
-        """What the checks show, if this process judges."""
-        return [figure for judge in self._judges for figure in judge.figures] if self._is_judging else ()
+        """What those checks show that this process asks."""
+        asked = (judge for judge in self._judges if self._is_judging or judge.is_of_process)
+        return [figure for judge in asked for figure in judge.figures]
 
-    def ask(self, snapshot: Snapshot | None, deadline: float, *, patiently: bool) -> list[Alert]:
+    def ask(
+        self, snapshot: Snapshot | None, deadline: float, *, patiently: bool, own: Snapshot | None = None
+    ) -> list[Alert]:
         """
         Return the alerts that are new: each fires once and resolves once, whatever a check repeats.
 
         Without a *snapshot* another process judges; when this one comes to it again, it reads what that one has learnt.
+        Checks that judge each process by itself are asked in any case, about *own*, if that is another one.
         Waits for the checks at most until *deadline*, on the monotonic clock, if not *patiently* 250 ms at
         most, and never for those that are not done yet with the snapshot before. When strict they are asked in
         this thread, so that their errors raise here.
         """
         if snapshot is None:
             self._is_judging = False
-            return []
-        if not self._is_judging:
+        elif not self._is_judging:
             self._is_judging = True
             self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
-        until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
-        for judge in self._judges:
-            judge.is_saving_wanted |= patiently
+        asked: list[tuple[Judge, Delivery, Snapshot]] = []
+        for judge, delivery in zip(self._judges, self.deliveries, strict=True):
+            seen = own or snapshot if judge.is_of_process else snapshot
+            if seen is not None:
+                asked.append((judge, delivery, seen))
+                judge.is_saving_wanted |= patiently
         if self._guard.strict:
-            for judge in self._judges:
-                judge.export(snapshot, ())
+            for judge, _, seen in asked:
+                judge.export(seen, ())
         else:
-            punctual = [delivery for delivery in self.deliveries if delivery.wait_until_idle(0.0)]
-            for delivery in self.deliveries:
-                delivery.offer(snapshot, now=True)
-            for delivery in punctual:
-                delivery.wait_until_idle(until)
-        for judge in self._judges:
+            until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
+            _wait_for([(delivery, seen) for _, delivery, seen in asked], until)
+        for judge, _, _ in asked:
             self._resume(judge)
-        alerts = [alert for judge in self._judges for alert in judge.fetch() if self._is_new(alert, judge)]
-        self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
+        alerts = [alert for judge, _, _ in asked for alert in judge.fetch() if self._is_new(alert, judge)]
+        if snapshot is not None:
+            self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
@@ -215,6 +226,15 @@ class Judges:
         return [
             alert for alert in self.alerts.values() if alert.state == "firing" and self._owners.get(alert.id) is judge
         ]
+
+
+def _wait_for(asked: Sequence[tuple[Delivery, Snapshot]], until: float) -> None:
+    """Have each look at its snapshot, and wait for those that were done with the one before."""
+    punctual = [delivery for delivery, _ in asked if delivery.wait_until_idle(0.0)]
+    for delivery, snapshot in asked:
+        delivery.offer(snapshot, now=True)
+    for delivery in punctual:
+        delivery.wait_until_idle(until)
 
 
 def _is_same(one: str | None, other: str | None) -> bool:

@@ -17,7 +17,7 @@ from holter.folded import Folded
 from holter.layout import MAJOR, SUFFIX, TOLD, Section
 from holter.listing import Listing
 from holter.metric import LEVELS, Series
-from holter.model import ErrorPlace, Reading, Snapshot
+from holter.model import Alert, ErrorPlace, Reading, Snapshot
 from holter.recorded import newest_half, read_process, read_recording, read_series, with_state
 from holter.sections import Sections
 from holter.series import Entry
@@ -71,6 +71,7 @@ class Member:
         self.readings: dict[int, Reading] = {}
         self.changed: set[int] = set()
         self.places: tuple[ErrorPlace, ...] = ()
+        self.alerts: tuple[Alert, ...] = ()
         self.lost = self.ended_ns = self.changed_ns = 0
         self._scopes: set[int] = set()
         self._listed: list[bytes] = []
@@ -142,7 +143,8 @@ class Member:
                 self.changed.add(key)
         notices = newest_half(sections, Section.NOTICES, sections.longest_text)
         if notices is not None and notices[0] != self._noticed:
-            self._noticed, self.places = notices[0], documents.decode_notices(notices[1])[1]
+            self._noticed = notices[0]
+            self.alerts, self.places = documents.decode_notices(notices[1])
 
     def last_words(self) -> tuple[Mapping[int, Reading], int]:
         """

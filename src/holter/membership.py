@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from holter import documents, learnt, names, recording, words
+from holter import learnt, names, recording, words
 from holter.chronicle import CHRONICLE
 from holter.energy import Energy
-from holter.errors import RecordingError
 from holter.fold import Fold
 from holter.group import Group
-from holter.layout import Section
-from holter.members import GroupName
-from holter.model import Alert, Snapshot
-from holter.recorded import newest_half
+from holter.members import GroupName, Member, Members
+from holter.model import Alert, AlertState, Snapshot
+from holter.names import PROCESS_PID
 from holter.scope import Scope
-from holter.sections import Sections
 from holter.settings import Settings
 
 _LOGGER: Final = logging.getLogger("holter")
@@ -38,6 +35,9 @@ class Membership:
         self._energy: Energy | None = None
         self._read_ns = -1
         """When it was read last what is shared among."""
+        self._told: dict[str, AlertState] = {}
+        self._looking = threading.Lock()
+        self._viewed: Members | None = None
 
     def join(self, monitor: object, settings: Settings, scope: Scope) -> None:
         """Be one of the group that *settings* name, if they name one, and lead it if nobody does."""
@@ -50,6 +50,7 @@ class Membership:
             self.group.tidy()
             learnt.tidy(self.group.learnt_path.parent)
             self.group.lead()
+            self._viewed = Members(self.group.learnt_path.parent, name)
 
     @staticmethod
     def of(settings: Settings, scope: Scope) -> recording.Membership | None:
@@ -108,17 +109,47 @@ class Membership:
         """Return what the whole group did, whoever leads it."""
         return own if self.group is None else self.group.view(own)
 
-    def alerts(self) -> tuple[Alert, ...] | None:
-        """Return the alerts of the process that leads, None if it is this one."""
-        if self.leads or self.group is None:
-            return None
-        path = self.group.leadership.leader()
-        with suppress(OSError, RecordingError):
-            if path is not None:
-                with Sections(path) as sections:
-                    half = newest_half(sections, Section.NOTICES, sections.longest_text)
-                    return () if half is None else documents.decode_notices(half[1])[0]
-        return ()
+    def alerts(self, own: Iterable[Alert]) -> tuple[Alert, ...]:
+        """
+        Return the alerts of the group, the oldest first, where those that this process has are its *own*.
+
+        Those of whoever leads, and what each living process has of itself.
+        """
+        if self.group is None:
+            return tuple(own)
+        if self.leads:
+            known = {alert.id: alert for alert in (*self._of_others(self.group.living), *own)}
+        else:
+            known = {alert.id: alert for alert in own if PROCESS_PID in alert.evidence}
+            leader = self.group.leadership.leader()
+            with self._looking:
+                members = self._viewed.look(but=self.group.mine) if self._viewed is not None else ()
+                said = [alert for one in members if one.path == leader for alert in one.alerts]
+                known |= {alert.id: alert for alert in (*self._of_others(members), *said)}
+        return tuple(sorted(known.values(), key=lambda alert: alert.since_ns))
+
+    def news(self, new: Sequence[Alert], own: Iterable[Alert]) -> list[Alert]:
+        """
+        Return the *new* alerts and, where this process leads, what it has not told of yet of single processes.
+
+        Of itself, from its *own* alerts, and of the others. Whoever comes to lead tells again of what fires.
+        """
+        told, self._told = self._told, {}
+        if self.group is None or not self.leads:
+            return list(new)
+        told |= {alert.id: alert.state for alert in new}
+        mine = (alert for alert in own if PROCESS_PID in alert.evidence)
+        latest = {alert.id: alert for alert in (*self._of_others(self.group.living), *mine)}
+        self._told = {alert.id: alert.state for alert in latest.values()}
+        return [*new, *(alert for alert in latest.values() if told.get(alert.id, "resolved") != alert.state)]
+
+    @staticmethod
+    def _of_others(members: Iterable[Member]) -> Iterator[Alert]:
+        """Yield the alerts that *members*, as far as they live, have of themselves."""
+        for member in members:
+            if member.is_alive and member.process is not None:
+                pid = member.process.pid
+                yield from (alert for alert in member.alerts if alert.evidence.get(PROCESS_PID) == pid)
 
     def hand_over(self, turn: Callable[[], object]) -> None:
         """Let another process lead, after a last *turn* if there is something to tell; this one never does again."""

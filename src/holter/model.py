@@ -302,6 +302,11 @@ class Check(Protocol):
     ``save`` returns what the next process is to know, as JSON has it; ``load`` goes on from that. Alerts that fired go
     on firing then, unless it raises or returns False, as it may where the gap was too long.
 
+    Of several processes of a service the one that leads them asks its checks, with the snapshots of all. One with
+    ``own_process = True`` judges each process by itself: every process asks its own, with its own snapshots, and
+    delivers what it says, with ``process.pid`` in the evidence. Their ids must differ between processes. It has no
+    ``save`` and ``load``: what is of one process is not told to the next.
+
     >>> class Content:
     ...     def judge(self, snapshot):
     ...         return []

@@ -19,7 +19,7 @@ from holter import words
 from holter.chronicle import CHRONICLE
 from holter.clock import SYSTEM, Clock
 from holter.cost import Ledger
-from holter.delivery import Delivery
+from holter.delivery import Delivery, hand_out
 from holter.environment import describe
 from holter.farewell import Farewell
 from holter.fold import ROUTER, Fold
@@ -38,12 +38,17 @@ from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
-from holter.upkeep import read_gauges, record_duration, set_figures_of_checks, set_own_figures, tell_of_predecessors
+from holter.upkeep import (
+    planned_wait,
+    read_gauges,
+    record_duration,
+    set_figures_of_checks,
+    set_own_figures,
+    tell_of_predecessors,
+)
 from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
-_SHORTEST_WAIT_SECONDS: Final = 0.005
-_LONGEST_WAIT_SECONDS: Final = 0.1
 _MONITORS: Final[WeakSet[Monitor]] = WeakSet()
 
 
@@ -231,7 +236,7 @@ class Monitor(Instruments):
         interval_ns = int(self.settings.interval_seconds * 1e9)
         due_ns = clock.monotonic_ns() + interval_ns
         while True:
-            clock.wait(stopping, self._plan((due_ns - clock.monotonic_ns()) / 1e9))
+            clock.wait(stopping, planned_wait((due_ns - clock.monotonic_ns()) / 1e9, RECORDER.fill_rate))
             # The last interval is ended by whoever stops.
             if stopping.is_set():
                 return
@@ -245,17 +250,6 @@ class Monitor(Instruments):
                 guard.run("sampling", None, self._samplings.watch)
             if ledger is not None:
                 ledger.collector_ns = clock.thread_cpu_ns()
-
-    def _plan(self, until_due_seconds: float) -> float:
-        """
-        Return how long to wait so that no ring, filling as it did, is more than half full by then.
-
-        A quiet ring may fill at once, so the wait has a bound; a drain that finds nothing costs a
-        few microseconds a ring.
-        """
-        rate = RECORDER.fill_rate
-        soon = min(until_due_seconds, _LONGEST_WAIT_SECONDS)
-        return max(_SHORTEST_WAIT_SECONDS, min(soon, 0.5 / rate) if rate else soon)
 
     def _drain(self) -> None:
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
@@ -301,13 +295,9 @@ class Monitor(Instruments):
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
             whole = self._membership.turn(snapshot, now=now)
-            alerts = self._judges.ask(whole, deadline, patiently=now)
-            for delivery in self._deliveries:
-                seen = whole if delivery.is_of_group else snapshot
-                if seen is None:
-                    delivery.rest()
-                else:
-                    delivery.offer(seen, alerts, now=now)
+            alerts = self._judges.ask(whole, deadline, patiently=now, own=snapshot)
+            everybodys = self._membership.news(alerts, self._judges.alerts.values())
+            hand_out(self._deliveries, (snapshot, alerts), (whole, everybodys), now=now)
             CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
@@ -357,10 +347,10 @@ class Monitor(Instruments):
         """
         Return the alerts of this run in their latest state, the oldest first; at most 1,000.
 
-        Where another process leads the group they are its last 64.
+        In a group also those that each process has of itself; of the other processes, of their last 64.
         """
-        others = self._scope.guard.run("group", None, self._membership.alerts)
-        return tuple(self._judges.alerts.values()) if others is None else others
+        own = tuple(self._judges.alerts.values())
+        return self._scope.guard.run("group", own, self._membership.alerts, own)
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
+from threading import get_native_id
 from types import FunctionType
 from typing import Any, Final
 
@@ -13,9 +15,10 @@ from holter.ring import NATIVE
 
 _KINDS: Final = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERABLE_COROUTINE
 _IDENTS: Final[set[int]] = set()
+_NATIVE: Final[set[int]] = set()
 
 # In a child others may get the numbers of threads that are not there any more.
-RECORDER.after_fork.append(_IDENTS.clear)
+RECORDER.after_fork += (_IDENTS.clear, _NATIVE.clear)
 
 
 def as_own(work: Callable[[], None]) -> Callable[[], None]:
@@ -23,14 +26,16 @@ def as_own(work: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(work)
     def done() -> None:
-        ident = current_ident()
+        ident, native = current_ident(), get_native_id()
         _IDENTS.add(ident)
+        _NATIVE.add(native)
         if NATIVE is not None:
             NATIVE.own_thread(True)  # noqa: FBT003 - C takes it by position
         try:
             work()
         finally:
             _IDENTS.discard(ident)
+            _NATIVE.discard(native)
             if NATIVE is not None:
                 NATIVE.own_thread(False)  # noqa: FBT003 - as above
 
@@ -40,6 +45,11 @@ def as_own(work: Callable[[], None]) -> Callable[[], None]:
 def is_own() -> bool:
     """Whether the calling thread is holter's own."""
     return current_ident() in _IDENTS
+
+
+def own_threads() -> AbstractSet[int]:
+    """Return the native ids of holter's own threads; it goes on to be what they are."""
+    return _NATIVE
 
 
 def outside(bare: Callable[..., Any], watched: Any) -> Callable[..., Any]:

@@ -48,6 +48,13 @@ class Reading:
     first_ns: int = 0
     last_ns: int = 0
 
+    def counting(self, count: int, sum: float, units: int) -> Reading:  # noqa: A002 - as the field is called
+        """Return the same values with these counts; a fifth of what ``dataclasses.replace`` costs."""
+        return Reading(
+            count, sum, units, self.minimum, self.maximum, self.last, self.histogram, self.first, self.first_ns,
+            self.last_ns,
+        )  # fmt: skip
+
     def merge(self, other: Reading) -> Reading:
         """Return the reading of both, whichever came first; another series or another interval."""
         if not other.count and other.last is None:

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 _ROOT: Final = Path("/sys/fs/cgroup")
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 MOST_GROUPS: Final = 8
-_LOOKS: Final = 10
+_LOOKS: Final = 25
+"""Each so many looks it is found out anew which groups there are, and which of them have a quota."""
 
 
 class _Figures(NamedTuple):
@@ -31,7 +32,6 @@ class Throttling:
         self._membership, self._root = membership, root
         self._files: dict[Path, int] = {}
         self._before: dict[Path, _Figures] = {}
-        self._told = ""
         self._looks = 0
 
     @property
@@ -59,18 +59,19 @@ class Throttling:
         return lost
 
     def _open(self) -> None:
-        # A process may be moved to another group while it runs; seldom enough for every tenth look.
+        # A process may be moved to another group, or a group get a quota, while it runs.
         self._looks += 1
         if self._looks % _LOOKS != 1:
             return
+        found: list[Path] = []
         with suppress(OSError, UnicodeDecodeError):
-            told = self._membership.read_text()
-            if told != self._told:
-                self.close()
-                self._told = told
-                for path in list(_stat_files(told, self._root))[:MOST_GROUPS]:
-                    with suppress(OSError):
-                        self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            found = list(_stat_files(self._membership.read_text(), self._root))[:MOST_GROUPS]
+        for path in self._files.keys() - set(found):
+            self._close(path)
+        for path in found:
+            if path not in self._files:
+                with suppress(OSError):
+                    self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _close(self, path: Path) -> None:
         with suppress(OSError):
@@ -81,11 +82,11 @@ class Throttling:
         """Close all files."""
         for path in list(self._files):
             self._close(path)
-        self._told, self._looks = "", 0
+        self._looks = 0
 
 
 def _stat_files(membership: str, root: Path) -> Iterator[Path]:
-    """Yield the files of the group and of those around it, the innermost first."""
+    """Yield the files of the group and of those around it that have a quota, the innermost first."""
     seen = set()
     for line in membership.splitlines():
         controllers, _, group = line.partition(":")[2].partition(":")
@@ -102,7 +103,16 @@ def _stat_files(membership: str, root: Path) -> Iterator[Path]:
                 path = folder / parent / "cpu.stat"
                 if ".." not in parent.parts and path not in seen and path.exists():
                     seen.add(path)
-                    yield path
+                    if _has_quota(path.parent):
+                        yield path
+
+
+def _has_quota(folder: Path) -> bool:
+    """Whether the group of *folder* may be kept from the CPUs, so far as it says."""
+    for name, without in (("cpu.max", "max"), ("cpu.cfs_quota_us", "-1")):
+        with suppress(OSError, UnicodeDecodeError):
+            return (folder / name).read_text().split()[:1] != [without]
+    return True
 
 
 def _figures(file: int) -> _Figures | None:

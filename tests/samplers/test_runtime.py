@@ -33,7 +33,7 @@ from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
 from holter.names import CAUSE_THROTTLING as THROTTLING
 from holter.pauses import PAUSES, Pauses, Sufferer
 from holter.runqueue import RunQueue
-from holter.samplers.runtime import MOST_COLLECTIONS, RuntimeSampler, Sources, recording_threads
+from holter.samplers.runtime import MOST_COLLECTIONS, Rings, RuntimeSampler, Sources, recording_rings
 from holter.throttling import Throttling
 
 MS = 1_000_000
@@ -52,13 +52,13 @@ class Bench:
     def __init__(self, folder: Path, *, late_ns: int = 0, has_gil: bool = True) -> None:
         self.time, self.late_ns = Time(), late_ns
         self.tasks, self.groups = folder / "task", folder / "groups"
-        self.cpu_ns = 0
+        self.cpu_ns = self.calls = 0
         self.collections = CollectionTimer()
         self.pauses = Pauses(self.collections.rows)
         (folder / "cgroup").write_text("0::/\n")
         self.groups.mkdir()
         self.throttle(0)
-        for thread in {threading.get_native_id(), *recording_threads()}:
+        for thread in {threading.get_native_id(), *recording_rings().threads}:
             self.runs(thread, 0, 0)
         self.sampler = RuntimeSampler(
             _clock=Clock(monotonic_ns=self.time, process_cpu_ns=lambda: self.cpu_ns),
@@ -68,6 +68,7 @@ class Bench:
                 pauses=self.pauses,
                 run_queue=lambda: RunQueue(self.tasks),
                 throttling=lambda: Throttling(folder / "cgroup", self.groups),
+                rings=lambda: Rings(recording_rings().threads, self.calls, is_open=False),
                 nap=lambda seconds: self.time.spend(seconds + self.late_ns / 1e9),
                 has_gil=has_gil,
             ),
@@ -83,9 +84,10 @@ class Bench:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{ran_ns} {waited_ns} 1\n")
 
-    def look(self) -> Sampled:
-        """Look around once, 100 ms later than before; return what was recorded."""
+    def look(self, *, calls: int = 1) -> Sampled:
+        """Look around once, 100 ms and so many calls later than before; return what was recorded."""
         self.time.spend(0.099)
+        self.calls += calls
         sampled = Sampled()
         self.sampler.sample(sampled)
         return sampled
@@ -107,6 +109,43 @@ def test_each_collection_is_recorded_by_its_generation(bench: Bench) -> None:
     assert found["holter.gc.pause 1"] > 0
     assert found["holter.gc.pause 2"] > 0
     assert ("s", "histogram") == found.metrics["holter.gc.pause"]
+
+
+def test_where_no_call_ran_only_each_second_is_looked_for_lags(bench: Bench) -> None:
+    """What threads and groups lost meanwhile is kept all the same, and the first call is looked at again."""
+    assert names.GIL_WAIT in bench.look().metrics
+    at_rest = [names.GIL_WAIT in bench.look(calls=0).metrics for _ in range(20)]
+    # The clock stands still but for 99 ms a look and the nap's millisecond, so each tenth or eleventh is a whole one.
+    assert at_rest.count(True) in (1, 2)
+    assert names.GIL_WAIT in bench.look().metrics
+    bench.look(calls=0)
+    bench.throttle(80_000_000)
+    bench.look(calls=0)
+    assert 1 == bench.pauses.tables[names.CAUSE_THROTTLING].count
+
+
+def test_a_call_that_runs_is_seen_while_it_runs_and_what_holter_records_is_none() -> None:
+    """Its samplers' thread has a ring too, and writes to it all the time."""
+    with Monitor("at-rest", interval_seconds=0.01, recording=False) as monitor:
+        begun, release = threading.Event(), threading.Event()
+
+        @monitor.watch
+        def predict() -> None:
+            begun.set()
+            release.wait(PATIENCE_SECONDS)
+
+        thread = threading.Thread(target=predict)
+        before = recording_rings()
+        thread.start()
+        assert begun.wait(PATIENCE_SECONDS)
+        during = recording_rings()
+        sampling = next(one.native_id for one in threading.enumerate() if one.name == "holter-sampling")
+        release.set()
+        thread.join()
+        after = recording_rings()
+    assert {sampling, thread.native_id} & set(during.threads) == {thread.native_id}
+    assert during.is_open
+    assert after.moved > before.moved
 
 
 def test_of_many_collections_the_longest_are_recorded(bench: Bench) -> None:

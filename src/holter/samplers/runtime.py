@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import get_native_id
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from holter import names
 from holter.arguments import positive_seconds
@@ -23,8 +23,9 @@ from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
 from holter.names import CAUSE_LOOP_LAG as LOOP_LAG
 from holter.names import CAUSE_RUN_QUEUE as RUN_QUEUE
 from holter.names import CAUSE_THROTTLING as THROTTLING
+from holter.ownthreads import own_threads
 from holter.pauses import PAUSES, SHORTEST_NS, Pauses, lost_ns
-from holter.record import PID_WORD, STATE_WORD, THREAD_WORD, Ownership
+from holter.record import HEAD_WORD, PID_WORD, STATE_WORD, THREAD_WORD, Ownership
 from holter.recorder import RECORDER
 from holter.runqueue import RunQueue, Shares
 from holter.throttling import Throttling
@@ -36,7 +37,7 @@ HELD_NS: Final = 50_000_000
 
 _NAP_SECONDS: Final = 0.001
 _NAP_NS: Final = 1_000_000
-_SLOW_SECONDS: Final = 1.0
+_SECOND_NS: Final = 1_000_000_000
 # A window of which less than this was lost explains no call to a fifth, whatever comes after it.
 _LEAST_SHARE: Final = 0.1
 # Walking the heap is paid for with a thousandth of the time at most.
@@ -58,7 +59,9 @@ class RuntimeSampler:
     *loops* and `follow` name others. Each is woken once a look. Slow calls tell in ``SlowCall.pauses`` what a fifth of
     their time or more was lost to. Of at most 32 threads that record it is known how long they wait for a CPU.
 
-    A look costs 0.1 to 0.25 ms of CPU time and sleeps for 1 ms. What a system does not give is named in `unavailable`.
+    A look costs 0.1 to 0.25 ms of CPU time and sleeps for 1 ms; where no call ran since the last one, and the last
+    whole look is less than a second old, it leaves loops and the GIL alone, does not sleep and costs half of that.
+    What a system does not give is named in `unavailable`.
 
     >>> RuntimeSampler()
     RuntimeSampler(interval_seconds=0.2)
@@ -97,7 +100,8 @@ class RuntimeSampler:
             self._sources.throttling(),
         )
         self._told = self._sources.collections.told
-        self._looked_ns = self._cpu_ns = self._slow_ns = self._heap_ns = 0
+        self._looked_ns = self._cpu_ns = self._slow_ns = self._heap_ns = self._whole_ns = 0
+        self._moved = -1
         self._unavailable: dict[str, str] = {}
 
     @property
@@ -131,6 +135,23 @@ class RuntimeSampler:
         sources = self._sources
         sources.collections.use(self)
         is_writer = sources.pauses.claim(self)
+        now_ns, rings = self._clock.monotonic_ns(), sources.rings()
+        is_quiet = not rings.is_open and rings.moved == self._moved and now_ns - self._whole_ns < _SECOND_NS
+        self._moved = rings.moved
+        held_ns = 0
+        if not is_quiet:
+            self._whole_ns = now_ns
+            held_ns = self._look(record, is_writer)
+        if is_writer:
+            self._keep_windows(held_ns, rings.threads)
+        self._tell_collections(record)
+        if now_ns - self._slow_ns >= _SECOND_NS:
+            self._slow_ns = now_ns
+            self._tell_heap(record)
+
+    def _look(self, record: Record, is_writer: bool) -> int:  # noqa: FBT001 - of this module
+        """Look how late loops are and how late this thread wakes up; return the latter."""
+        sources = self._sources
         sources.loops.find()
         self._tell_lags(record, is_writer)
         self._beats.ask()
@@ -141,11 +162,7 @@ class RuntimeSampler:
             record(names.LOOP_BLOCKED, blocked_ns / 1e9, unit="s", kind="gauge", across="max")
         if is_writer:
             sources.pauses.waiting = self._beats.waiting
-            self._keep_windows(held_ns)
-        self._tell_collections(record)
-        if self._clock.monotonic_ns() - self._slow_ns >= _SLOW_SECONDS * 1e9:
-            self._slow_ns = self._clock.monotonic_ns()
-            self._tell_heap(record)
+        return held_ns
 
     def close(self) -> None:
         """Let go of the garbage collector, of files and of the pauses, which another sampler may keep from now on."""
@@ -185,14 +202,14 @@ class RuntimeSampler:
         record(names.GIL_WAIT, late_ns / 1e9, unit="s", kind="histogram")
         return late_ns
 
-    def _keep_windows(self, late_ns: int) -> None:
+    def _keep_windows(self, late_ns: int, threads: list[int]) -> None:
         """Keep what the process and its threads have lost since the last look."""
         now_ns, cpu_ns = self._clock.monotonic_ns(), self._clock.process_cpu_ns()
         begin_ns, used_ns = self._looked_ns, cpu_ns - self._cpu_ns
         self._looked_ns, self._cpu_ns = now_ns, cpu_ns
         passed_ns = now_ns - begin_ns
         throttled_ns = self._throttling.read(passed_ns, used_ns)
-        shares = self._threads.read(recording_threads())
+        shares = self._threads.read(threads)
         pauses = self._sources.pauses
         least_ns = max(SHORTEST_NS, _LEAST_SHARE * passed_ns)
         if begin_ns:
@@ -227,6 +244,31 @@ class RuntimeSampler:
             self._heap_ns = end_ns + _DEAR * (end_ns - begin_ns)
 
 
+class Rings(NamedTuple):
+    """Which threads record, by their native ids, and what differs whenever one of them has since the last look."""
+
+    threads: list[int]
+    moved: int
+    is_open: bool
+    """Whether a call is running."""
+
+
+def recording_rings() -> Rings:
+    """Return what the program's own threads record, without holter's."""
+    pid, own = os.getpid(), own_threads()
+    threads, moved, is_open = [], 0, False
+    for ring in list(RECORDER.all):
+        words = ring.words
+        thread = words[THREAD_WORD]
+        if thread in own:
+            continue
+        moved += words[HEAD_WORD]
+        is_open |= ring.live
+        if words[STATE_WORD] == Ownership.OWNED and words[PID_WORD] == pid:
+            threads.append(thread)
+    return Rings(list(dict.fromkeys(threads)), moved, is_open)
+
+
 @dataclass(slots=True)
 class Sources:
     """Where the figures come from: those of this process, or what a test has in their place."""
@@ -236,6 +278,7 @@ class Sources:
     pauses: Pauses = field(default_factory=lambda: PAUSES)
     run_queue: Callable[[], RunQueue] = RunQueue
     throttling: Callable[[], Throttling] = Throttling
+    rings: Callable[[], Rings] = recording_rings
     nap: Callable[[float], object] = time.sleep
     has_gil: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -245,16 +288,6 @@ _COUNTED: Final = (
     (names.GC_COLLECTED, "{object}", "collected"),
     (names.GC_UNCOLLECTABLE, "{object}", "uncollectable"),
 )
-
-
-def recording_threads() -> list[int]:
-    """Return the native ids of the threads of this process that record."""
-    pid, found = os.getpid(), []
-    for ring in list(RECORDER.all):
-        words = ring.words
-        if words[STATE_WORD] == Ownership.OWNED and words[PID_WORD] == pid:
-            found.append(words[THREAD_WORD])
-    return list(dict.fromkeys(found))
 
 
 def _lost_to_gil(share: Shares, late_ns: int, passed_ns: int) -> int:
