@@ -32,6 +32,7 @@ from holter.version import __version__
 if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.limit import Limit
+    from holter.checks.nonfinite import NonFinite, OutOfRange
     from holter.checks.slo import SLO
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
@@ -66,6 +67,7 @@ if typing.TYPE_CHECKING:
     from holter.samplers.runtime import RuntimeSampler
     from holter.samplers.storage import Storage
     from holter.samplers.tree import ProcessTreeSampler
+    from holter.wanted import Wanted
 
 __all__ = [
     "ASGI",
@@ -85,9 +87,11 @@ __all__ = [
     "LogFile",
     "MissingExtraError",
     "Monitor",
+    "NonFinite",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
+    "OutOfRange",
     "Pause",
     "Process",
     "ProcessSampler",
@@ -105,6 +109,7 @@ __all__ = [
     "Stage",
     "Statistics",
     "Storage",
+    "Wanted",
     "__version__",
     "alerts",
     "counter",
@@ -139,7 +144,9 @@ _LATER = {
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
+    "NonFinite": "checks.nonfinite",
     "OpenTelemetry": "exporters.opentelemetry",
+    "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
     "Profile": "profile",
@@ -147,6 +154,7 @@ _LATER = {
     "SLO": "checks.slo",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
+    "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",

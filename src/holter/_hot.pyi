@@ -55,7 +55,9 @@ class TimedCall:
         reduce: Callable[[Any], Any],
         limit: memoryview,
         slow: Callable[[Any, int], None],
+        observe: Callable[..., Callable[[Any], None] | None],
         drive: Callable[[Call], Coroutine[Any, Any, Any]] | None = None,
+        drive_observed: Callable[..., Coroutine[Any, Any, Any]] | None = None,
         outside: bool = False,
     ) -> Self: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

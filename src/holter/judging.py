@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +15,14 @@ from typing import Any, Final, NamedTuple
 
 from holter import learnt, words
 from holter.delivery import Delivery
-from holter.guard import Guard
 from holter.learnt import Learnt, Lesson
-from holter.model import Alert, AttributeValue, Check, Snapshot
-from holter.names import PROCESS_PID
+from holter.model import Alert, AttributeValue, Check, Observation, Snapshot
+from holter.names import OBSERVATIONS_DROPPED, PROCESS_PID
+from holter.observing import MOST_WAITING, Sample, observed
+from holter.record import Outcome
 from holter.scope import Scope
 from holter.values import number
+from holter.wanted import Wanted
 
 _LOGGER: Final = logging.getLogger("holter")
 PATIENCE_SECONDS: Final = 0.25
@@ -40,15 +44,19 @@ class Judge:
     """
     An exporter that asks one check for its judgement, and keeps the alerts until they are fetched.
 
-    What the check has learnt (its ``save()``) is taken each minute, with each alert, and when it is wanted; what it
+    What was observed for it, its ``observe()`` is given before; what that returns is counted. What the check has
+    learnt (its ``save()``) is taken each minute, with each alert, and when it is wanted; what it
     shows (its ``figures()``) each time.
     """
 
     every_seconds = 1e9
 
-    def __init__(self, check: Check, guard: Guard, key: str) -> None:
-        self._check, self._guard, self.key = check, guard, key
+    def __init__(self, check: Check, scope: Scope, key: str) -> None:
+        self._check, self._scope, self._guard, self.key = check, scope, scope.guard, key
         self.name = type(check).__name__
+        self.wishes: tuple[Wanted, ...] = tuple(getattr(check, "observes", ()))
+        """What the check wants to see of the data of calls."""
+        self._seen: deque[Observation] = deque(maxlen=MOST_WAITING)
         self.is_of_process = bool(getattr(check, "own_process", False))
         """Whether it judges each process by itself, in that process."""
         self._given: deque[Alert] = deque()
@@ -111,12 +119,39 @@ class Judge:
             raise ValueError(f"{self.name}.save() must take at most {learnt.MOST_BYTES:,} bytes as JSON")
         return state
 
+    def show(self, samples: Iterable[Sample]) -> int:
+        """Keep what the check wants of *samples* until it looks; return how many observations wait for that."""
+        told = [observed(sample, wish) for sample in samples for wish in self.wishes]
+        for observation in told:
+            if observation is not None:
+                if len(self._seen) == MOST_WAITING:
+                    self._scope.observations.count(OBSERVATIONS_DROPPED, observation.call)
+                self._seen.append(observation)
+        return len(self._seen)
+
+    def look(self) -> None:
+        """Have the check observe what it was shown, and count what it says."""
+        for _ in range(len(self._seen)):
+            self._guard.run(f"check {self.name} observe", None, self._observe, self._seen.popleft())
+
+    def _observe(self, observation: Observation) -> None:
+        check: Any = self._check
+        for _, one in zip(range(MOST_FIGURES), check.observe(observation) or (), strict=False):
+            name, amount, attributes = one
+            grown = number(amount)
+            if type(name) is not str or grown is None or not 0 <= grown < math.inf:
+                raise TypeError(f"{self.name}.observe must return names, amounts of 0 or more, and attributes")
+            series = self._scope.series(name, "{value}", "counter", attributes)
+            self._scope.ring().write(series, self._scope.now(), grown, 0, Outcome.OK)
+
     def fetch(self) -> list[Alert]:
         """Return what the check has given since the last time."""
         return [self._given.popleft() for _ in range(len(self._given))]
 
     def close(self, timeout: float) -> None:
         """Hold nothing."""
+        del timeout
+        self._scope.observations.drop(self)
 
 
 class Judges:
@@ -129,8 +164,11 @@ class Judges:
     """
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
-        self._guard, self._path = scope.guard, path
-        self._judges = [Judge(check, scope.guard, key) for key, check in _keyed(checks)]
+        self._guard, self._path, self._observations = scope.guard, path, scope.observations
+        self._judges = [Judge(check, scope, key) for key, check in _keyed(checks)]
+        self._looking = threading.Lock()
+        for judge in self._judges:
+            self._observations.add(judge, judge.wishes)
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
         self._owners: dict[str, Judge] = {}
@@ -143,6 +181,37 @@ class Judges:
         """What those checks show that this process asks."""
         asked = (judge for judge in self._judges if self._is_judging or judge.is_of_process)
         return [figure for judge in asked for figure in judge.figures]
+
+    def look(self, deadline: float, *, patiently: bool) -> None:
+        """
+        Let the checks see what has been observed since the last time, whoever judges, and more be observed.
+
+        Waits for them as `ask` does, so that what they count is part of the interval.
+        """
+        if not self._observations.is_wanted:
+            return
+        until = deadline if patiently else min(deadline, time.monotonic() + PATIENCE_SECONDS)
+        # A turn that never comes is one that this very thread was interrupted in.
+        if self._looking.acquire(timeout=max(0.0, until - time.monotonic())):
+            try:
+                self._look(until)
+            finally:
+                self._looking.release()
+
+    def _look(self, until: float) -> None:
+        samples = self._observations.take()
+        looking, most_waiting = [], 0
+        for judge, delivery in zip(self._judges, self.deliveries, strict=True):
+            waiting = judge.show(samples) if judge.wishes else 0
+            most_waiting = max(most_waiting, waiting)
+            if waiting and self._guard.strict:
+                judge.look()
+            elif waiting:
+                looking += [delivery] if delivery.wait_until_idle(0.0) else []
+                delivery.look()
+        for delivery in looking:
+            delivery.wait_until_idle(until)
+        self._observations.give(MOST_WAITING - most_waiting)
 
     def ask(
         self, snapshot: Snapshot | None, deadline: float, *, patiently: bool, own: Snapshot | None = None

@@ -234,19 +234,40 @@ class Alert:
     related: tuple[str, ...] = ()
 
 
+Source = Literal["inputs", "outputs"]
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """
-    A bounded sample of what went into and came out of a call; ``columns`` maps a name to its values.
+    A bounded sample of what went into one call, or came out of it: columns of ``count`` rows each.
 
-    >>> Observation(call="predict", columns={"length": [3, 5]}, count=2, time_ns=0).columns["length"]
-    [3, 5]
+    ``columns`` maps a name to its values. Numbers are numpy arrays of their own type, whose first axis is the
+    rows: a column of a table, or a list of numbers, has one axis; an array of two or more stays one array,
+    (rows, ...), under one name, and is not taken apart. Text is a list of str and None. A dict, a data frame and a
+    list of dicts give a column for each key, all else one named after what was asked for: the argument, the key, or
+    the *source* ("inputs" or "outputs"). What has no rows is one row. Of more rows than are kept, ``count`` were
+    chosen evenly from ``rows``. ``time_ns`` is Unix time; inputs and outputs of the same call have the same.
+
+    The arrays are read-only copies, shared by all checks that asked for them.
+
+    >>> import numpy as np
+    >>> seen = Observation(call="predict", columns={"length": np.array([3, 5])}, count=2, time_ns=0)
+    >>> seen.columns["length"].tolist(), seen.source, seen.rows
+    ([3, 5], 'inputs', 2)
     """
 
     call: str
     columns: Mapping[str, Any] = field(hash=False)
     count: int
     time_ns: int
+    source: Source = "inputs"
+    rows: int = -1
+
+    def __post_init__(self) -> None:
+        """Say that all rows there were are here, unless told."""
+        if self.rows < 0:
+            object.__setattr__(self, "rows", self.count)
 
 
 class Record(Protocol):

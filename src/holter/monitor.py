@@ -28,12 +28,11 @@ from holter.instruments import Instruments
 from holter.judging import Judges
 from holter.membership import Membership
 from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
-from holter.notices import AlertCallback, Notices
+from holter.notices import AlertCallback, Notices, start_line
 from holter.options import DEFAULT_TIMEOUT
 from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
 from holter.report import Summary, summarise
-from holter.ring import IMPLEMENTATION
 from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
@@ -46,7 +45,6 @@ from holter.upkeep import (
     set_own_figures,
     tell_of_predecessors,
 )
-from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
 _MONITORS: Final[WeakSet[Monitor]] = WeakSet()
@@ -141,7 +139,8 @@ class Monitor(Instruments):
             started_ns=self._fold.process.started_ns if self._fold.process.service == settings.name else started_ns,
         )
         self._run()
-        LOGGER.info("%s", words.clean(self._start_line(), 500))
+        where = CHRONICLE.where() if settings.recording else "none"
+        LOGGER.info("%s", words.clean(start_line(settings, where), 500))
         return self
 
     def _run(self) -> None:
@@ -180,13 +179,6 @@ class Monitor(Instruments):
         thread = threading.Thread(target=as_own(target), name=f"holter-{name}", daemon=True)
         thread.start()
         self._threads.append(thread)
-
-    def _start_line(self) -> str:
-        where = CHRONICLE.where() if self.settings.recording else "none"
-        return (
-            f"holter {__version__} watches {self.settings.title} each {self.settings.interval_seconds:g} s; "
-            f"ring: {IMPLEMENTATION}; recording: {where}; {self.settings.plug_ins}; look: print(holter.summary())"
-        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -255,6 +247,7 @@ class Monitor(Instruments):
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
             if is_mine:
                 ROUTER.drain()
+        self._judges.look(0.0, patiently=False)
 
     def _turn_over(self, deadline: float, *, now: bool = False) -> Snapshot | None:
         """End an interval from another thread than the collector's; a forked child goes on before that."""
@@ -276,6 +269,7 @@ class Monitor(Instruments):
             return None
         try:
             read_gauges(self._scope)
+            self._judges.look(deadline, patiently=now)
             begun_ns = self._clock.monotonic_ns()
             with RECORDER.exclusive(deadline) as is_mine:
                 if not is_mine:
@@ -365,6 +359,7 @@ class Monitor(Instruments):
     def forked(self) -> None:
         """In a forked child: forget the parent's threads and figures; go on at the first record, if any."""
         self._membership.forget()
+        self._scope.observations.reset()
         self._begin()
         self._is_asleep = self.is_running
         RECORDER.first_record.append(self._awake)

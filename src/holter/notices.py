@@ -8,8 +8,19 @@ from collections.abc import Callable, Iterable
 from holter import words
 from holter.guard import Guard
 from holter.model import Alert, Snapshot
+from holter.ring import IMPLEMENTATION
+from holter.settings import Settings
+from holter.version import __version__
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
+
+
+def start_line(settings: Settings, recording: str) -> str:
+    """Return the line that says what a monitor does from now on, and where its *recording* is."""
+    return (
+        f"holter {__version__} watches {settings.title} each {settings.interval_seconds:g} s; "
+        f"ring: {IMPLEMENTATION}; recording: {recording}; {settings.plug_ins}; look: print(holter.summary())"
+    )
 
 
 class Notices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import reduce
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -14,11 +15,13 @@ from holter.forkword import IS_OURS
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
 from holter.noted import LIMIT
+from holter.observing import Finish
 from holter.record import CELL_WORDS, CELLS_PER_BLOCK, Outcome
 from holter.recorder import current_ident
 from holter.ring import Ring
 from holter.scope import Scope
 from holter.values import work_units
+from holter.wanted import Arguments
 
 Units = int | Callable[[Any], Any] | None
 Hot: TypeAlias = tuple[
@@ -33,6 +36,7 @@ Hot: TypeAlias = tuple[
     int,
     Callable[[object], int] | None,
     list[int],
+    list[bool],
 ]
 
 
@@ -101,6 +105,8 @@ class CallProbe:
         self.root = self.series.duration
         self.gate = scope.notes.gate(self.root)
         self.limit = self.gate.words
+        self.lookout = scope.observations.lookout(self.root, name)
+        self._arguments: Arguments | None = None
         # What a call in Python needs of the recorder, one step away.
         self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
         # 0 in a child that was forked unknown to Python: whoever sees that attaches before it writes.
@@ -119,6 +125,7 @@ class CallProbe:
             self.constant_units << 32 | self.root,
             self.units_of if callable(units) else None,
             self.gate.limit,
+            self.lookout.is_wanted,
         )
 
     def units_of(self, result: object) -> int:
@@ -131,6 +138,28 @@ class CallProbe:
             self.scope.increment(VALUES_REFUSED, "{value}", {METRIC: CALL_UNITS})
             return 0
         return size
+
+    def observe(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Finish | None:
+        """Copy what a call of *function* is given, if wanted; return what is to be told its result, if anything is."""
+        return self.scope.guard.run("observe", None, self._observe, function, args, kwargs)
+
+    def _observe(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Finish | None:
+        arguments = self._arguments
+        if arguments is None or arguments.function is not function:
+            arguments = self._arguments = Arguments(function)
+        return self.lookout.begin(arguments, args, kwargs)
+
+    def observed(self, timed: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what *timed*, which watches *function*, returns; a sample of that call is taken if it is its turn."""
+        try:
+            finish = self.observe(function, args, kwargs)
+        except RecursionError:
+            finish = None
+        result = timed(*args, **kwargs)
+        if finish is not None:
+            with suppress(RecursionError):
+                finish(result)
+        return result
 
     def begin(self) -> Call:
         """Open a call that may end on another thread."""

@@ -11,6 +11,7 @@ from holter.clock import SYSTEM, Clock
 from holter.guard import Guard
 from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.noted import Notes
+from holter.observing import Observations
 from holter.recorder import RECORDER, Recorder
 from holter.ring import Ring
 
@@ -59,6 +60,8 @@ class Scope:
         self.guard = Guard(self._count_error)
         self.notes = Notes(self.table.root, self.guard)
         """The calls that were slow or failed, where somebody wants them."""
+        self.observations = Observations(self.notes.gate, self.guard, self.increment, self.now, clock.wall_ns)
+        """Samples of what goes into calls and comes out of them, where somebody wants them."""
 
     def series(
         self,
