@@ -27,8 +27,8 @@ FLOORS = {
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses unfit quantiles frequent moments vectors relation tabledata tablefiles columnprofile profile "
-    "profiletable distances evidence features blocks panes driftcolumn",
+    "containercourse losses unfit quantiles frequent moments vectors relation tabledata tablefiles columnprofile "
+    "profile profiletable distances evidence features blocks panes driftcolumn newcolumn intake driftwords",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
     "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",

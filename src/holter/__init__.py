@@ -31,6 +31,7 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter import targets as targets
+    from holter.checks.drift import Drift
     from holter.checks.limit import Limit
     from holter.checks.nonfinite import NonFinite, OutOfRange
     from holter.checks.slo import SLO
@@ -78,6 +79,7 @@ __all__ = [
     "ConfigurationError",
     "Console",
     "ContainerSampler",
+    "Drift",
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
@@ -139,6 +141,7 @@ _LATER = {
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
+    "Drift": "checks.drift",
     "GPUSampler": "samplers.gpu",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",

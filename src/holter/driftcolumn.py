@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from holter.distribution import Floats
 from holter.evidence import Evidence
 from holter.features import Features, Shares
 from holter.panes import Pane, Panes
-from holter.tabledata import Values
+from holter.tabledata import Kind, Values
 
 BAND_RISK: Final = 0.5
 """The part of the risk of a false alarm that the reference's own uncertainty may take; the rows have the rest."""
@@ -60,9 +61,31 @@ class DriftColumn:
     what comes later is compared with it by an e-detector: a change. Takes some 30 KiB of numbers. Not thread-safe.
     """
 
-    def __init__(self, name: str, column: ColumnProfile, rule: Rule) -> None:
+    def __init__(self, name: str, column: ColumnProfile, rule: Rule, *, has_reference: bool = True) -> None:
+        self._begin(name, *Features.of(column), rule, has_reference=has_reference)
+
+    @classmethod
+    def of_features(cls, name: str, features: Mapping[str, Any], rule: Rule) -> DriftColumn:
+        """
+        Return a column without a reference whose features are known.
+
+        Raises:
+            ValueError: *features* is not what `Features.to_dict` returns.
+        """
+        column = cls.__new__(cls)
+        known = Features.of_dict(features)
+        nothing = np.zeros(len(known.names))
+        column._begin(  # noqa: SLF001 - of its own kind
+            name, known, Shares(nothing, nothing, nothing), rule, has_reference=False
+        )
+        return column
+
+    def _begin(self, name: str, features: Features, reference: Shares, rule: Rule, *, has_reference: bool) -> None:
+        if not has_reference:
+            # What has no name is one group: a list of all that was seen would have to be kept.
+            features = replace(features, known=frozenset(features.categories))
         self.name, self._rule = name, rule
-        self.features, self.reference = Features.of(column)
+        self.features, self.reference, self._has_reference = features, reference, has_reference
         self.is_skewed = self.is_changed = False
         size = len(self.features.names)
         self._rows, self._counts = np.zeros(size), np.zeros(size)
@@ -100,6 +123,16 @@ class DriftColumn:
         self._new_counts += counts
 
     @property
+    def kind(self) -> Kind:
+        """What its values are."""
+        return self.features.kind
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything was seen of it."""
+        return bool(self._rows.any())
+
+    @property
     def new_rows(self) -> float:
         """How many rows came since the last look."""
         return float(self._new_rows.max(initial=0.0))
@@ -122,7 +155,7 @@ class DriftColumn:
         if self.baseline is None:
             self._rows, self._counts = self._rows + rows, self._counts + counts
             self.panes.add(since_ns, rows, counts)
-            if not self.is_skewed:
+            if self._has_reference and not self.is_skewed:
                 limit = -math.log(self._rule.skew_risk * (1 - BAND_RISK))
                 self.is_skewed = self._skew.log(self._rows * weight, self._counts * weight) >= limit
             if self._rows[-1] * weight >= self._rule.baseline_rows:
@@ -167,7 +200,7 @@ class DriftColumn:
 
     def finding(self) -> Finding:
         """Return how far the column is from its baseline, or from its reference, in the window that tells most."""
-        expected = self.baseline or self.reference
+        expected = self.baseline if self.baseline is not None else self.reference
         evidence = self._change if self.baseline is not None and self._change is not None else self._skew
         weight = 1 / self.blocks.effect
         windows = list(self.panes.windows()) or [Pane(0, 0, self._rows, self._counts)]
@@ -191,6 +224,7 @@ class DriftColumn:
             "skewed": self.is_skewed,
             "changed": self.is_changed,
             "blocks": self.blocks.save(),
+            "print": self.features.fingerprint(),
         }
         if self.baseline is not None:
             state["baseline"] = [self.baseline.rows.tolist(), self.baseline.counts.tolist()]
@@ -207,8 +241,8 @@ class DriftColumn:
         """
         size = len(self.features.names)
         rows, counts = (np.asarray(state[name], dtype=float) for name in ("rows", "counts"))
-        if rows.shape != (size,) or counts.shape != (size,):
-            raise ValueError(f"column {self.name!r:.60} has {size} features")
+        if state["print"] != self.features.fingerprint() or rows.shape != (size,) or counts.shape != (size,):
+            raise ValueError(f"column {self.name!r:.60} has other features")
         baseline = None
         if "baseline" in state:
             one, other = (np.asarray(part, dtype=float) for part in state["baseline"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+from zlib import crc32
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from holter.columnprofile import ColumnProfile
 from holter.distances import Distances
 from holter.distribution import Floats
 from holter.frequent import category
+from holter.moments import or_nan, or_none
 from holter.quantiles import QuantileSketch
 from holter.tabledata import Kind, Values
 from holter.vectors import projections
@@ -99,6 +101,38 @@ class Features:
         rows = np.full(len(features.names), float(column.count - infinite))
         rows[-2:] = column.rows
         return features, Shares(rows, np.concatenate(counts), np.concatenate(errors))
+
+    def fingerprint(self) -> int:
+        """Return a number that tells these features from others."""
+        told = b"".join(cuts.tobytes() for cuts in self.edges) + "\n".join(self.categories).encode("utf-8", "replace")
+        return crc32(told)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the features, as JSON has them."""
+        return {
+            "kind": self.kind,
+            "edges": [cuts.tolist() for cuts in self.edges],
+            "categories": list(self.categories),
+            "dimension": self.dimension,
+            "scale": or_none(self.scale),
+            "names": list(self.names),
+        }
+
+    @classmethod
+    def of_dict(cls, state: Mapping[str, Any]) -> Features:
+        """
+        Return the features that *state* tells of; of categories those are known that have a name.
+
+        Raises:
+            ValueError: it is not what `to_dict` returns.
+        """
+        edges = tuple(np.asarray(cuts, dtype=float) for cuts in state["edges"])
+        named = tuple(map(str, state["categories"]))
+        kind, names = state["kind"], tuple(map(str, state["names"]))
+        size = sum(map(len, edges)) + (len(named) + 2) * (kind == "category") + 2
+        if kind not in ("number", "time", "category", "vector") or size != len(names):
+            raise ValueError(f"a column of kind {kind!r:.20} has {size} features, got {len(names)}")
+        return cls(kind, edges, named, frozenset(named), int(state["dimension"]), or_nan(state["scale"]), names)
 
     def weights(self, shares: Shares) -> Floats:
         """
