@@ -131,7 +131,7 @@ def _columns(found: Sequence[Finding]) -> str:
 
 def _moved(one: Finding) -> str:
     name, expected, seen = one.shares[0] if one.shares else ("", 0.0, 0.0)
-    share = f"{clean(name, _NAME)} {_percent(seen)} instead of {_percent(expected)}, " if name else ""
+    share = f"{clean(name, _NAME)}: {_percent(seen)} instead of {_percent(expected)}, " if name else ""
     return f"{share}KS {number(one.distances.ks)}"
 
 

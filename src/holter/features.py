@@ -18,6 +18,7 @@ from holter.moments import or_nan, or_none
 from holter.quantiles import QuantileSketch
 from holter.tabledata import Kind, Values
 from holter.vectors import projections
+from holter.words import number
 
 CUTS: Final = 32
 _VECTOR_CUTS: Final = 8
@@ -48,9 +49,9 @@ class Features:
     The features of one column: cuts of its distribution, its frequent categories, what is missing.
 
     ``edges`` cuts each of the distributions that a column has: one of a column of numbers, of embeddings those of 16
-    projections and of the lengths, of texts that seldom repeat that of their lengths. ``categories`` are those that are
-    known by name; behind them stand the others of the reference, and those that it never saw. At the end: what is
-    missing, and what is infinite or of another kind.
+    projections and of the lengths, of texts that seldom repeat that of their lengths; ``middles`` are values between
+    them. ``categories`` are those that are known by name; behind them stand the others of the reference, and those that
+    it never saw. At the end: what is missing, and what is infinite or of another kind.
 
     >>> import holter
     >>> column = holter.Profile.of({"country": ["CH", "AT", "CH", None]}).columns["country"]
@@ -61,6 +62,7 @@ class Features:
 
     kind: Kind
     edges: tuple[Floats, ...] = ()
+    middles: tuple[Floats, ...] = ()
     categories: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
     dimension: int = 0
@@ -92,6 +94,7 @@ class Features:
         features = cls(
             column.kind,
             edges,
+            tuple(sketch.middles(cuts) for sketch, cuts in zip(sketches, edges, strict=True)),
             named,
             known,
             column.vectors.dimension if column.vectors is not None else 0,
@@ -112,6 +115,7 @@ class Features:
         return {
             "kind": self.kind,
             "edges": [cuts.tolist() for cuts in self.edges],
+            "middles": [middles.tolist() for middles in self.middles],
             "categories": list(self.categories),
             "dimension": self.dimension,
             "scale": or_none(self.scale),
@@ -132,7 +136,12 @@ class Features:
         size = sum(map(len, edges)) + (len(named) + 2) * (kind == "category") + 2
         if kind not in ("number", "time", "category", "vector") or size != len(names):
             raise ValueError(f"a column of kind {kind!r:.20} has {size} features, got {len(names)}")
-        return cls(kind, edges, named, frozenset(named), int(state["dimension"]), or_nan(state["scale"]), names)
+        middles = tuple(np.asarray(one, dtype=float) for one in state["middles"])
+        if [len(one) for one in middles] != [len(cuts) + 1 for cuts in edges]:
+            raise ValueError("between the cuts of a column lies one value more than there are cuts")
+        return cls(
+            kind, edges, middles, named, frozenset(named), int(state["dimension"]), or_nan(state["scale"]), names
+        )
 
     def weights(self, shares: Shares) -> Floats:
         """
@@ -210,12 +219,12 @@ class Features:
     def distances(self, expected: Floats, seen: Floats) -> Distances:
         """Return how far the shares *seen* are from those *expected*; of several, the distribution farthest off."""
         place, found = 0, []
-        for cuts in self.edges:
+        for cuts, middles in zip(self.edges, self.middles, strict=True):
             one, other = expected[place : place + len(cuts)], seen[place : place + len(cuts)]
             place += len(cuts)
             if len(cuts):
                 bins = [np.diff(np.concatenate(([0.0], shares, [1.0]))).clip(0.0, 1.0) for shares in (one, other)]
-                moved = float((np.abs(other - one)[:-1] * np.diff(cuts)).sum())
+                moved = float((np.abs(other - one) * np.diff(middles)).sum())
                 scale = self.scale if self.scale > 0 else math.nan
                 ks = float(np.abs(other - one).max())
                 found.append(Distances(*Distances.of_shares(*bins)[:2], ks, moved / scale))
@@ -237,7 +246,7 @@ def _sketches(column: ColumnProfile) -> list[QuantileSketch]:
 
 def _names(edges: Sequence[Floats], named: Sequence[str], *, has_categories: bool) -> tuple[str, ...]:
     cuts = [
-        f"at most {cut:.6g}" if len(edges) == 1 else f"projection {place}: at most {cut:.3g}"
+        f"at most {number(cut)}" if len(edges) == 1 else f"projection {place}: at most {cut:.3g}"
         for place, one in enumerate(edges)
         for cut in one
     ]

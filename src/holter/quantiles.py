@@ -26,6 +26,7 @@ _MOST: Final = 10_240
 _TOP: Final = _MOST // 3
 _SHRINKING: Final = 2 / 3
 _LEAST: Final = 8
+_FEWEST: Final = 4
 _MOST_LEVELS: Final = 60
 _BATCH: Final = 1 << 16
 
@@ -145,13 +146,20 @@ class QuantileSketch:
         """
         if not self.count:
             return np.empty(0)
-        parts = max(2, most // 2)
-        found = np.unique(self.quantiles(np.arange(1, parts) / parts))
-        share = self.at_most(found)
-        below = self.at_most(np.nextafter(found, -np.inf))
-        heavy = found[share - below > 2 / parts]
-        ends = [np.nextafter(self.minimum, -np.inf), self.maximum]
-        return np.unique(np.concatenate((found, np.nextafter(heavy, -np.inf), ends)))[:most]
+        parts = most
+        while True:
+            parts -= 2
+            found = np.unique(self.quantiles(np.arange(1, parts) / parts))
+            share = self.at_most(found) - self.at_most(np.nextafter(found, -np.inf))
+            heavy = np.nextafter(found[share > 2 / parts], -np.inf)
+            cuts = np.unique(np.concatenate((found, heavy, [np.nextafter(self.minimum, -np.inf), self.maximum])))
+            if len(cuts) <= most or parts <= _FEWEST:
+                return cuts[:most]
+
+    def middles(self, cuts: Floats) -> Floats:
+        """Return a value in the middle of what lies below the first of *cuts*, between each two, above the last."""
+        ranks = np.concatenate(([0.0], self.at_most(cuts), [1.0]))
+        return self.quantiles((ranks[1:] + ranks[:-1]) / 2)
 
     # -- as JSON has it
 
