@@ -3,7 +3,8 @@ Drift: how often it is told where there is none, how soon where there is some, a
 
     python benchmarks/drift.py [--quick]
 
-Peers are run beside it where they are installed (evidently, nannyml). All of it takes some 20 minutes of an idle machine, --quick two.
+Peers are run beside it where they are installed (evidently, nannyml). All of it takes some 20 minutes of an idle
+machine, --quick two.
 """
 
 from __future__ import annotations

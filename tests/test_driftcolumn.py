@@ -124,7 +124,7 @@ def test_it_goes_on_after_a_restart() -> None:
         state = json.loads(json.dumps(other.column.save()))
         other.column = column(REFERENCE)
         other.column.load(state)
-        assert len(json.dumps(state)) < 4_000
+        assert len(json.dumps(state)) < 2_500
     assert (one.column.is_skewed, one.column.is_changed) == (other.column.is_skewed, other.column.is_changed)
 
 

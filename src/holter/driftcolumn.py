@@ -23,6 +23,8 @@ BAND_RISK: Final = 0.5
 """The part of the risk of a false alarm that the reference's own uncertainty may take; the rows have the rest."""
 _SETTLED_ROWS: Final = 500
 _NO_ERROR: Final = 0.0
+_HALF_LIMIT: Final = 6e4
+"""Beyond this a number of two bytes is infinite."""
 
 
 class Rule(NamedTuple):
@@ -219,17 +221,16 @@ class DriftColumn:
     def save(self) -> dict[str, Any]:
         """Return what was learnt, as JSON has it, some 2 KB."""
         state: dict[str, Any] = {
-            "rows": self._rows.tolist(),
-            "counts": self._counts.tolist(),
+            "counts": _packed(self._rows, self._counts),
             "skewed": self.is_skewed,
             "changed": self.is_changed,
             "blocks": self.blocks.save(),
             "print": self.features.fingerprint(),
         }
         if self.baseline is not None:
-            state["baseline"] = [self.baseline.rows.tolist(), self.baseline.counts.tolist()]
-            stakes = np.nan_to_num(self._stakes, neginf=-6e4).clip(-6e4, 6e4).astype("<f2")
-            state["stakes"] = base64.b64encode(stakes.tobytes()).decode("ascii")
+            state["baseline"] = _packed(self.baseline.rows, self.baseline.counts)
+            stakes = np.nan_to_num(self._stakes, neginf=-_HALF_LIMIT).clip(-_HALF_LIMIT, _HALF_LIMIT)
+            state["stakes"] = base64.b64encode(stakes.astype("<f2").tobytes()).decode("ascii")
         return state
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -239,22 +240,39 @@ class DriftColumn:
         Raises:
             ValueError: it is not what `save` returns of a column with these features.
         """
-        size = len(self.features.names)
-        rows, counts = (np.asarray(state[name], dtype=float) for name in ("rows", "counts"))
-        if state["print"] != self.features.fingerprint() or rows.shape != (size,) or counts.shape != (size,):
+        if state["print"] != self.features.fingerprint():
             raise ValueError(f"column {self.name!r:.60} has other features")
+        size = len(self.features.names)
+        rows, counts = _unpacked(state["counts"], size)
         baseline = None
         if "baseline" in state:
-            one, other = (np.asarray(part, dtype=float) for part in state["baseline"])
-            if one.shape != (size,) or other.shape != (size,):
-                raise ValueError(f"the baseline of column {self.name!r:.60} has {size} features")
-            baseline = Shares(one, other, np.full(size, _NO_ERROR))
+            baseline = Shares(*_unpacked(state["baseline"], size), np.full(size, _NO_ERROR))
         stakes = self._skew.nothing()
         if "stakes" in state:
             told = np.frombuffer(base64.b64decode(state["stakes"]), dtype="<f2").astype(float)
-            stakes = np.where(told <= -6e4, -np.inf, told).reshape(stakes.shape)  # noqa: PLR2004 - as it is saved
+            stakes = np.where(told <= -_HALF_LIMIT, -np.inf, told).reshape(stakes.shape)
         self.blocks.load(state["blocks"])
         self._rows, self._counts, self._stakes = rows, counts, stakes
         self.is_skewed, self.is_changed = bool(state["skewed"]), bool(state["changed"])
         if baseline is not None:
             self.baseline, self._change = baseline, self._evidence(baseline, self._rule.band_risk)
+
+
+def _packed(rows: Floats, counts: Floats) -> str:
+    """Return counts as text: rows that have values, all rows, and the counts, in four bytes each."""
+    return base64.b64encode(np.concatenate(([rows[0], rows[-1]], counts)).astype("<f4").tobytes()).decode("ascii")
+
+
+def _unpacked(text: Any, size: int) -> tuple[Floats, Floats]:
+    """
+    Return the rows and counts of so many features.
+
+    Raises:
+        ValueError: *text* holds others.
+    """
+    told = np.frombuffer(base64.b64decode(text), dtype="<f4").astype(float)
+    if len(told) != size + 2 or not np.isfinite(told).all():
+        raise ValueError(f"counts of {size} features, got {len(told)} numbers")
+    rows = np.full(size, told[0])
+    rows[-2:] = told[1]
+    return rows, told[2:]

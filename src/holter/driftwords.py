@@ -123,8 +123,13 @@ def columns_said(call: str, columns: Collection[Column], changed: Iterable[str])
     return f"{begun}, as expected" if any(column.has_rows for column in columns) else f"{begun}, no rows seen"
 
 
+def _named(name: str) -> str:
+    """Return a column's name as it may stand in a sentence; those of arrays are numbers."""
+    return f"column {name}" if name.isdecimal() else clean(name, _NAME)
+
+
 def _columns(found: Sequence[Finding]) -> str:
-    told = [f"{clean(one.name, _NAME)} ({_moved(one)})" for one in found[:_SHOWN]]
+    told = [f"{_named(one.name)} ({_moved(one)})" for one in found[:_SHOWN]]
     more = len(found) - len(told)
     return "; ".join(told) + (f"; and {count(more, 'more column')}" if more else "")
 
@@ -142,11 +147,11 @@ def _percent(share: float) -> str:
 def _seen(found: Sequence[Finding]) -> str:
     first = found[0]
     rows = count(round(first.rows), "sampled row")
-    return f"{clean(first.name, _NAME)} {_moved(first)} in {rows}"
+    return f"{_named(first.name)}, {_moved(first)}, in {rows}"
 
 
 def _listed(names: Sequence[str]) -> str:
-    told = [clean(name, _NAME) for name in names[:_SHOWN]]
+    told = [_named(name) for name in names[:_SHOWN]]
     more = len(names) - len(told)
     return ", ".join(told) + (f" and {more:,} more" if more else "")
 

@@ -97,6 +97,10 @@ class Intake:
                 self.faults["range"].add(name)
         return values
 
+    def is_faulty(self, name: str) -> bool:
+        """Whether what came in of a column is of another kind of data, and no other values of the same."""
+        return name in self.faults["type"] or name in self.faults["range"]
+
     def take_faults(self) -> dict[Fault, list[str]]:
         """Return what did not fit since the last time, and begin anew."""
         if self._has_inputs:

@@ -17,7 +17,7 @@ from holter.intake import FAULTS, Fault, Intake, grouped
 from holter.model import Alert, Observation, Severity, Snapshot
 from holter.newcolumn import NewColumn
 from holter.profile import Profile
-from holter.tabledata import named
+from holter.tabledata import named, values_of
 from holter.wanted import Wanted
 
 WEEK_SECONDS: Final = 604_800.0
@@ -29,6 +29,8 @@ _OF_NEW: Final = 0.2
 _QUIET_LOOKS: Final = 6
 _MOST_STATE: Final = 900_000
 _LEAST_BASELINE: Final = 100
+_BESIDE: Final = 150
+"""What the names of a column and of the parts of its state take."""
 
 
 class Drift:
@@ -157,12 +159,14 @@ class Drift:
                     continue
                 column = self._columns[name] = NewColumn(name, self._rule(_OF_NEW / _MOST_NEW))
             values = self._intake.values(name, array, column.kind, is_output=is_output)
+            if self._intake.is_faulty(name):
+                # That is told already, and would pass for a change of what is usual.
+                continue
             if groups is None or len(groups) != len(array):
                 column.take(values)
                 continue
             for group in np.unique(groups).tolist():
-                chosen = array[groups == group]
-                column.take_group(group, self._intake.values(name, chosen, column.kind, is_output=is_output))
+                column.take_group(group, values_of(array[groups == group], column.kind))
 
     def _grouped(self, observation: Observation) -> Any:
         """Return in which group of clusters each row is; of results that of the inputs of their call."""
@@ -242,9 +246,11 @@ class Drift:
     def save(self) -> dict[str, Any]:
         """Return the baselines of all columns, and within 900 KB the evidence of each."""
         states = {name: column.save() for name, column in self._columns.items()}
-        size = 0
+        size = sum(
+            _BESIDE + sum(len(str(part)) for key, part in one.items() if key != "stakes") for one in states.values()
+        )
         for state in states.values():
-            size += 8 * len(state.get("counts", ())) + len(state.get("stakes", ""))
+            size += len(state.get("stakes", ""))
             if size > _MOST_STATE:
                 state.pop("stakes", None)
         return {
