@@ -210,7 +210,7 @@ class Pieces:
 NAMES = [name for name in vars(Pieces) if not name.startswith("_") and name != "watched_method"]
 
 
-@pytest.mark.parametrize("times", [10_000, pytest.param(200_000, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("times", [4_000, pytest.param(200_000, marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_kept_of_what_is_over(name: str, times: int) -> None:
     """However often it is done: no object more, no memory more, and no reference more to what lasts."""
@@ -229,7 +229,7 @@ def test_nothing_is_kept_of_what_is_over(name: str, times: int) -> None:
     more_blocks, more_size, more_references = repeat(times)
     assert more_blocks - blocks < times // 20
     # A sanitizer's allocator counts no blocks, and keeps what is free.
-    assert not blocks or more_size - size < 2**24
+    assert not blocks or more_size - size < max(2**23, 80 * times)
     assert all(after - before < times // 20 for before, after in zip(references, more_references, strict=True))
 
 

@@ -98,6 +98,10 @@ class Service:
             return {}
         return values(body.decode()) if status == 200 else {}
 
+    def failed(self) -> list[float]:
+        """Return how many calls failed, of each kind of error."""
+        return [value for key, value in self.counted().items() if "ValueError" in key and "_count" in key]
+
     def calls(self, where: str = "port") -> float:
         """Return how many calls a page counts."""
         name = "holter_call_duration_seconds_count"
@@ -194,7 +198,7 @@ def test_recycled_workers_leave_page_and_disk_as_they_were(tmp_path: Path) -> No
     with running(tmp_path, *gunicorn("--max-requests", "8", "--max-requests-jitter", "16")) as service:
         poll("four workers", lambda: service.counted().get("holter_group_members") == 4)
         seen, shown, sizes = set(), 0.0, []
-        for number in range(600):
+        for number in range(300):
             seen.add(service.ask("fail" if number % 7 == 0 else "x"))
             if number % 10 == 0 and (page := service.counted()):
                 calls = sum(
@@ -204,9 +208,9 @@ def test_recycled_workers_leave_page_and_disk_as_they_were(tmp_path: Path) -> No
                 shown = calls
                 sizes.append((len(page), len(list(recordings.iterdir()))))
         assert service.counts_all()
-        failed = [value for key, value in service.counted().items() if "ValueError" in key and "_count" in key]
-        assert [len(range(0, 600, 7))] == failed
-        assert len(seen) > 20
+        # Whoever leads may just be one of those that end.
+        poll("the failed calls", lambda: service.failed() == [len(range(0, 300, 7))])
+        assert len(seen) > 10
     pages, files = zip(*sizes[len(sizes) // 2 :], strict=True)
     assert max(pages) <= min(pages) + 40
     assert max(files) <= 2 * 4 + 4
