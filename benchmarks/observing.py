@@ -20,6 +20,7 @@ import pandas as pd
 
 import holter
 from holter.noted import WANTED
+from holter.observing import Look
 from runner import Measure, compare
 
 MOST_ADDED_US = 30.0
@@ -43,7 +44,7 @@ def scores(batch: Any) -> Any:
 def observed(name: str, value: Any, *sources: str, times: int = 500) -> tuple[Measure, Measure]:
     """Return what measures the microseconds of a call whose data is not sampled, and of one whose is."""
     predict = MONITOR.watch(scores, name=name)
-    wishes = [holter.Wanted.of(predict, source) for source in sources]  # type: ignore[arg-type]  # one of the two
+    wishes = [Look(holter.Wanted.of(predict, source)) for source in sources]  # type: ignore[arg-type]  # one of the two
     OBSERVATIONS.add(name, wishes)
     lookout = next(one for one in OBSERVATIONS._lookouts.values() if one.name == name)  # noqa: SLF001 - as above
 

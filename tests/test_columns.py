@@ -119,7 +119,18 @@ def test_a_dict_gives_a_column_for_each_key() -> None:
     assert (1, 1, [3.0], [2.5]) == (kept, rows, columns["age"].tolist(), columns["income"].tolist())
     assert not columns["age"].flags.writeable
     with pytest.raises(RefusedError, match="different lengths"):
-        taken({"age": [3, 4], "name": "a"})
+        taken({"age": [3, 4], "name": ["a", "b", "c"]})
+
+
+def test_a_single_value_beside_many_rows_holds_for_each() -> None:
+    """As a threshold does that a whole batch is asked about with."""
+    columns, kept, rows = take({"batch": np.zeros((3, 2)), "threshold": 0.5, "note": "a"})
+    assert (3, 3, (3, 2), [0.5] * 3, ["a"] * 3) == (
+        kept, rows, columns["batch"].shape, columns["threshold"].tolist(), columns["note"],
+    )  # fmt: skip
+    assert not columns["threshold"].flags.writeable
+    columns, kept, _ = take({"batch": np.zeros(100_000), "threshold": 0.5})
+    assert MOST_ROWS == kept == len(columns["threshold"])
 
 
 def test_a_list_of_dicts_gives_a_column_for_each_key() -> None:

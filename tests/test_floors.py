@@ -23,7 +23,7 @@ FLOORS = {
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
-    "loops pauses runqueue throttling attached chosen ordering columns tabular observing",
+    "loops pauses runqueue throttling attached chosen ordering columns tabular lookout observing",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "

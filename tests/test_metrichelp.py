@@ -29,6 +29,7 @@ METRICS = [
             names.STAGES_LEFT_OUT,
             names.SLO_WINDOW,
             names.PAUSE_CAUSE,
+            names.UNFIT_REASON,
             names.PAUSE_SECONDS,
             names.ALERTS_FIRED,
             genai.OPERATION,

@@ -18,10 +18,11 @@ import pytest
 
 from contracts.watched import internal_errors, outcomes
 from holter.errors import ConfigurationError
+from holter.lookout import BUDGET, MOST_WAITING
 from holter.model import Observation, Snapshot
 from holter.monitor import Monitor
 from holter.names import CALL_NAME, OBSERVATIONS_DROPPED, OBSERVATIONS_REFUSED, OBSERVATIONS_TAKEN
-from holter.observing import BUDGET, MOST_WAITING
+from holter.observing import Look
 from holter.ring import NATIVE
 from holter.wanted import Wanted
 from programs import succeed
@@ -426,7 +427,7 @@ def test_samples_end_with_the_monitor(bench: Bench) -> None:
     bench.monitor.stop(SOON)
     predict(2)
     lookout = bench.monitor._scope.observations.lookout(next(iter(bench.monitor._scope.calls)), "predict")
-    assert ([False], ()) == (lookout.is_wanted, lookout.wishes)
+    assert ([False], ()) == (lookout.is_wanted, lookout.looks)
     bench.monitor.start()
     predict(3)
     bench.end()
@@ -459,7 +460,7 @@ def test_no_more_wait_than_there_is_room_for() -> None:
     """A collector that never comes costs a bounded number of samples, and calls nothing after that."""
     recording = Recording()
     predict = recording.watch(lambda batch: batch, name="predict")
-    recording.scope.observations.add(recording, [Wanted.of(predict, "outputs")])
+    recording.scope.observations.add(recording, [Look(Wanted.of(predict, "outputs"))])
     for _ in range(1_000):
         predict(1)
     assert 0 < waiting(recording) <= MOST_WAITING
@@ -487,7 +488,7 @@ def test_samples_cost_no_more_than_their_budget() -> None:
     observations = recording.scope.observations
     now_ns = [0]
     observations._now = lambda: now_ns[0]
-    observations.add(recording, [Wanted.of(predict, "outputs", costly)])
+    observations.add(recording, [Look(Wanted.of(predict, "outputs", costly))])
     for _ in range(50):
         for _ in range(100):
             predict(1)
@@ -503,7 +504,7 @@ def test_many_functions_share_the_budget_and_the_room() -> None:
     recording = Recording()
     functions = [recording.watch(lambda batch: batch, name=f"predict {number}") for number in range(40)]
     observations = recording.scope.observations
-    observations.add(recording, [Wanted.of(function, "outputs") for function in functions])
+    observations.add(recording, [Look(Wanted.of(function, "outputs")) for function in functions])
     for _ in range(100):
         for function in functions:
             function(1)

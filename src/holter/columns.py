@@ -108,12 +108,24 @@ def _taken(leaves: Mapping[str, Leaf], most_bytes: int) -> Taken:
     if len(leaves) > MOST_COLUMNS:
         raise RefusedError(f"{len(leaves):,} columns, more than {MOST_COLUMNS:,}")
     lengths = {leaf.rows for leaf in leaves.values()}
-    if len(lengths) != 1:
+    # What is one value beside columns of many rows holds for each of them.
+    if len(lengths - {1}) > 1 or not lengths:
         raise RefusedError("columns of different lengths" if lengths else "no columns")
-    rows = lengths.pop()
-    index = _chosen(rows, sum(leaf.row_bytes for leaf in leaves.values()), most_bytes)
-    columns = {name: leaf.pick(index) for name, leaf in leaves.items()}
-    return Taken(columns, rows if index is None else len(index), rows)
+    rows = next(iter(lengths - {1}), 1)
+    index = _chosen(rows, sum(leaf.row_bytes for leaf in leaves.values() if leaf.rows == rows), most_bytes)
+    kept = rows if index is None else len(index)
+    columns = {
+        name: leaf.pick(index) if leaf.rows == rows else _repeated(leaf.pick(None), kept)
+        for name, leaf in leaves.items()
+    }
+    return Taken(columns, kept, rows)
+
+
+def _repeated(column: Any, times: int) -> Any:
+    if isinstance(column, list):
+        return column * times
+    # A view that takes no more memory than the one row, and cannot be written to.
+    return np.broadcast_to(column, (times, *column.shape[1:]))
 
 
 def _chosen(rows: int, row_bytes: int, most_bytes: int) -> Index | None:

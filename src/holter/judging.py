@@ -16,13 +16,13 @@ from typing import Any, Final, NamedTuple
 from holter import learnt, words
 from holter.delivery import Delivery
 from holter.learnt import Learnt, Lesson
+from holter.lookout import MOST_WAITING, Sample
 from holter.model import Alert, AttributeValue, Check, Observation, Snapshot
 from holter.names import OBSERVATIONS_DROPPED, PROCESS_PID
-from holter.observing import MOST_WAITING, Sample, observed
+from holter.observing import Look
 from holter.record import Outcome
 from holter.scope import Scope
 from holter.values import number
-from holter.wanted import Wanted
 
 _LOGGER: Final = logging.getLogger("holter")
 PATIENCE_SECONDS: Final = 0.25
@@ -54,7 +54,7 @@ class Judge:
     def __init__(self, check: Check, scope: Scope, key: str) -> None:
         self._check, self._scope, self._guard, self.key = check, scope, scope.guard, key
         self.name = type(check).__name__
-        self.wishes: tuple[Wanted, ...] = tuple(getattr(check, "observes", ()))
+        self.looks = tuple(map(Look, getattr(check, "observes", ())))
         """What the check wants to see of the data of calls."""
         self._seen: deque[Observation] = deque(maxlen=MOST_WAITING)
         self.is_of_process = bool(getattr(check, "own_process", False))
@@ -121,7 +121,7 @@ class Judge:
 
     def show(self, samples: Iterable[Sample]) -> int:
         """Keep what the check wants of *samples* until it looks; return how many observations wait for that."""
-        told = [observed(sample, wish) for sample in samples for wish in self.wishes]
+        told = [look.seen(sample) for sample in samples for look in self.looks]
         for observation in told:
             if observation is not None:
                 if len(self._seen) == MOST_WAITING:
@@ -168,7 +168,7 @@ class Judges:
         self._judges = [Judge(check, scope, key) for key, check in _keyed(checks)]
         self._looking = threading.Lock()
         for judge in self._judges:
-            self._observations.add(judge, judge.wishes)
+            self._observations.add(judge, judge.looks)
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
         self._owners: dict[str, Judge] = {}
@@ -202,7 +202,7 @@ class Judges:
         samples = self._observations.take()
         looking, most_waiting = [], 0
         for judge, delivery in zip(self._judges, self.deliveries, strict=True):
-            waiting = judge.show(samples) if judge.wishes else 0
+            waiting = judge.show(samples) if judge.looks else 0
             most_waiting = max(most_waiting, waiting)
             if waiting and self._guard.strict:
                 judge.look()

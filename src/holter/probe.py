@@ -12,16 +12,15 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from holter._ring import HOME, LEAF, START, Call
 from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
 from holter.forkword import IS_OURS
+from holter.lookout import Finish
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
 from holter.noted import LIMIT
-from holter.observing import Finish
 from holter.record import CELL_WORDS, CELLS_PER_BLOCK, Outcome
 from holter.recorder import current_ident
 from holter.ring import Ring
 from holter.scope import Scope
 from holter.values import work_units
-from holter.wanted import Arguments
 
 Units = int | Callable[[Any], Any] | None
 Hot: TypeAlias = tuple[
@@ -106,7 +105,6 @@ class CallProbe:
         self.gate = scope.notes.gate(self.root)
         self.limit = self.gate.words
         self.lookout = scope.observations.lookout(self.root, name)
-        self._arguments: Arguments | None = None
         # What a call in Python needs of the recorder, one step away.
         self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
         # 0 in a child that was forked unknown to Python: whoever sees that attaches before it writes.
@@ -141,13 +139,7 @@ class CallProbe:
 
     def observe(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Finish | None:
         """Copy what a call of *function* is given, if wanted; return what is to be told its result, if anything is."""
-        return self.scope.guard.run("observe", None, self._observe, function, args, kwargs)
-
-    def _observe(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Finish | None:
-        arguments = self._arguments
-        if arguments is None or arguments.function is not function:
-            arguments = self._arguments = Arguments(function)
-        return self.lookout.begin(arguments, args, kwargs)
+        return self.scope.guard.run("observe", None, self.lookout.begin, function, args, kwargs)
 
     def observed(self, timed: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what *timed*, which watches *function*, returns; a sample of that call is taken if it is its turn."""

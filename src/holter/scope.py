@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from holter import names
 from holter.clock import SYSTEM, Clock
 from holter.guard import Guard
+from holter.lookout import Observations
 from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.noted import Notes
-from holter.observing import Observations
 from holter.recorder import RECORDER, Recorder
 from holter.ring import Ring
 

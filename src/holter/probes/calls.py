@@ -17,8 +17,8 @@ from typing import Any, TypeAlias, TypeVar
 from holter import context
 from holter._ring import LEAF, OUTER, START, Call, lane_of
 from holter.compiled import compiling, leaves_unwatched
+from holter.lookout import Finish
 from holter.noted import LIMIT
-from holter.observing import Finish
 from holter.probe import CallProbe
 from holter.record import HEAD_WORD, SPARE_SLOT_WORD
 from holter.recorder import current_ident
