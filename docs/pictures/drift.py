@@ -23,8 +23,8 @@ for look in range(DAYS * LOOKS):
     for batch in np.array_split(ages, 8):
         check.observe(Observation("predict", {"age": batch}, len(batch), START_NS))
     now_ns = START_NS + look * 3_600 * SECOND
-    for alert in check.judge(Snapshot(now_ns, 3_600 * SECOND, {}, {}, {})):
-        told.append((day, alert.state, alert.seen))
+    alerts = check.judge(Snapshot(now_ns, 3_600 * SECOND, {}, {}, {}))
+    told += [(day, alert.state) for alert in alerts]
     young.append((ages <= 30).mean())
 
 days = np.arange(DAYS * LOOKS) / LOOKS
@@ -33,8 +33,8 @@ panel = picture.panel("aged 30 or less (%)")
 panel.line(days, 100 * np.convolve(young, np.ones(24) / 24, "same"), "of a day")
 usual = float(100 * reference.columns["age"].numbers.sketch.at_most(np.array([30.0]))[0])
 panel.limit([0, days[-1]], [usual, usual], "of the reference")
-fired = next(day for day, state, _ in told if state == "firing")
-resolved = next((day for day, state, _ in told if state == "resolved"), None)
+fired = next(day for day, state in told if state == "firing")
+resolved = next((day for day, state in told if state == "resolved"), None)
 panel.alarm(fired, resolved, "drift of age")
 
 if __name__ == "__main__":
