@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -258,6 +259,7 @@ def nannyml(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Callabl
     """Return what times nannyml's Jensen-Shannon distance of each column, fitted before, if it is installed."""
     if importlib.util.find_spec("nannyml") is None:
         return None
+    os.environ.setdefault("NML_DISABLE_USAGE_LOGGING", "1")
     import nannyml as nml  # noqa: PLC0415 - only with the peer
     import pandas as pd  # noqa: PLC0415
 

@@ -71,6 +71,14 @@ def test_what_is_known_outlives_a_restart() -> None:
     assert blocks.effect == other.effect
 
 
+def test_batches_that_are_all_alike_count_in_full() -> None:
+    """A column that is constant has a baseline as soon as any other."""
+    blocks = Blocks(1)
+    for _ in range(20):
+        blocks.batch(np.array([50.0]), np.array([50.0]), np.ones(1))
+    assert 1.0 == blocks.effect
+
+
 def test_empty_batches_are_no_event() -> None:
     """No rows, no pair."""
     blocks = Blocks(15)

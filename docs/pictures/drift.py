@@ -30,7 +30,7 @@ for look in range(DAYS * LOOKS):
 days = np.arange(DAYS * LOOKS) / LOOKS
 picture = Picture("Customers grow younger on day 40 and are as before from day 52 on", "day")
 panel = picture.panel("aged 30 or less (%)")
-panel.line(days, 100 * np.convolve(young, np.ones(24) / 24, "same"), "of a day")
+panel.line(days[12:-11], 100 * np.convolve(young, np.ones(24) / 24, "valid"), "of a day")
 usual = float(100 * reference.columns["age"].numbers.sketch.at_most(np.array([30.0]))[0])
 panel.limit([0, days[-1]], [usual, usual], "of the reference")
 fired = next(day for day, state in told if state == "firing")

@@ -50,10 +50,11 @@ class Blocks:
             before_size, before = self._before
             spread = float((usual * (1 - usual)).sum()) * (1 / size + 1 / before_size)
             apart = float(np.square(shares - before).sum())
-            if spread > 0:
-                usual_effect = self._sum / self._pairs if self._pairs >= _LEAST_PAIRS else math.inf
-                self._sum = self._sum * _MEMORY + min(apart / spread, _WILDEST * max(1.0, usual_effect))
-                self._pairs = self._pairs * _MEMORY + 1
+            usual_effect = self._sum / self._pairs if self._pairs >= _LEAST_PAIRS else math.inf
+            # Of a column that never varied two batches that are alike tell nothing against independence.
+            found = apart / spread if spread > 0 else _WILDEST * (apart > 0)
+            self._sum = self._sum * _MEMORY + min(found, _WILDEST * max(1.0, usual_effect))
+            self._pairs = self._pairs * _MEMORY + 1
         self._before = size, shares
 
     def cluster(self, group: int, rows: Floats, counts: Floats) -> None:

@@ -117,7 +117,8 @@ def _range(column: ColumnProfile) -> tuple[float, float]:
         return -np.inf, np.inf
     low, high = column.numbers.sketch.minimum, column.numbers.sketch.maximum
     width = high - low
-    return low - width, high + width
+    # What never varied says nothing of how far it could.
+    return (low - width, high + width) if width > 0 else (-np.inf, np.inf)
 
 
 def _outside(numbers: Floats, low: float, high: float) -> int:
