@@ -28,7 +28,7 @@ FLOORS = {
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
     "containercourse losses unfit quantiles frequent moments vectors relation tabledata tablefiles columnprofile "
-    "profile profiletable distances evidence features blocks panes driftcolumn newcolumn intake driftwords",
+    "profile profiletable distances evidence features blocks panes hours driftcolumn newcolumn intake driftwords",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
     "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",

@@ -21,6 +21,10 @@ def predict(batch: Any) -> Any:
     return batch
 
 
+def drift(reference: Profile, baseline_rows: int) -> Drift:
+    return Drift(reference, call=predict, outputs=False, baseline_rows=baseline_rows, baseline_seconds=0.0)
+
+
 class Dealt:
     """Rows of a data set, dealt out at random in calls of 50, eight calls a look."""
 
@@ -53,7 +57,7 @@ def test_digits_with_noise(digits: tuple[np.ndarray, np.ndarray], kind: str) -> 
     """As 64 columns or as one of embeddings: silent without, told with it, and told again that it is gone."""
     images, _ = digits
     reference = Profile.of(images[:900] if kind == "pixels" else {"image": images[:900]})
-    dealt = Dealt(Drift(reference, call=predict, outputs=False, baseline_rows=3_000), images[900:])
+    dealt = Dealt(drift(reference, 3_000), images[900:])
     assert [] == dealt.run(60)
     noise = np.random.default_rng(2).normal(0, 6, size=images[900:].shape)
     told = dealt.run(20, lambda rows: rows + noise)
@@ -67,7 +71,7 @@ def test_digits_with_classes_gone(digits: tuple[np.ndarray, np.ndarray]) -> None
     """Half of them no longer come: the images tell it without a label."""
     images, labels = digits
     reference = Profile.of({"image": images[:900]})
-    dealt = Dealt(Drift(reference, call=predict, outputs=False, baseline_rows=3_000), images[900:])
+    dealt = Dealt(drift(reference, 3_000), images[900:])
     assert [] == dealt.run(60)
     told = dealt.run(30, lambda rows: rows[labels[900:] < 5])
     assert [("firing", ("image",))] == [(alert.state, alert.related) for alert in told]
@@ -79,7 +83,9 @@ def test_small_sets_dealt_in_halves_are_silent(name: str) -> None:
     rows = getattr(datasets, name)().data
     order = np.random.default_rng(3).permutation(len(rows))
     half = len(rows) // 2
-    check = Drift(Profile.of(rows[order[:half]]), call=predict, outputs=False, baseline_rows=3_000)
+    check = Drift(
+        Profile.of(rows[order[:half]]), call=predict, outputs=False, baseline_rows=3_000, baseline_seconds=0.0
+    )
     alerts = Dealt(check, rows[order[half:]]).run(100)
     assert [] == [alert for alert in alerts if alert.check != "drift" or "skew" not in alert.id]
 
@@ -88,7 +94,7 @@ def test_a_set_that_is_ordered_in_time_is_told() -> None:
     """Wine by its three growers, one after the other: what a shuffled sample would hide."""
     found = datasets.load_wine()
     first, last = found.data[found.target == 0], found.data[found.target == 2]
-    dealt = Dealt(Drift(Profile.of(first), call=predict, outputs=False, baseline_rows=2_000), first)
+    dealt = Dealt(drift(Profile.of(first), 2_000), first)
     assert [] == dealt.run(40)
     dealt.rows = last
     told = dealt.run(20)

@@ -16,6 +16,7 @@ from holter.distances import Distances
 from holter.distribution import Floats
 from holter.evidence import Evidence
 from holter.features import Features, Shares
+from holter.hours import Hours
 from holter.panes import Pane, Panes
 from holter.tabledata import Kind, Values
 
@@ -33,7 +34,8 @@ class Rule(NamedTuple):
 
     ``skew_risk`` is the chance that the column is called different from its reference although it is not;
     ``change_looks`` how many looks pass on average before it is called changed although it has not, and ``band_risk``
-    the chance that its live baseline is farther from the truth than it is taken to be.
+    the chance that its live baseline is farther from the truth than it is taken to be. The baseline has
+    ``baseline_rows`` independent rows, and covers ``baseline_ns`` at least.
     """
 
     smallest_shift: float = 0.05
@@ -41,6 +43,7 @@ class Rule(NamedTuple):
     change_looks: float = 1e6
     band_risk: float = 0.001
     baseline_rows: int = 10_000
+    baseline_ns: int = 0
 
 
 class Finding(NamedTuple):
@@ -60,7 +63,8 @@ class DriftColumn:
 
     Rows are counted in `take`, judged in `look`. Until ``baseline_rows`` have come they are compared with the
     reference, by an e-process from the first row on: that is skew, told once. They are the live baseline then, and
-    what comes later is compared with it by an e-detector: a change. Takes some 30 KiB of numbers. Not thread-safe.
+    what comes later is compared with it by an e-detector: a change. If the hours of a day differ, each is compared
+    with itself, once it is known. Takes some 30 KiB of numbers. Not thread-safe.
     """
 
     def __init__(self, name: str, column: ColumnProfile, rule: Rule, *, has_reference: bool = True) -> None:
@@ -99,6 +103,7 @@ class DriftColumn:
         self._change: Evidence | None = None
         self._stakes: Floats = self._skew.nothing()
         self._bounds: tuple[Floats, Floats] | None = None
+        self.hours, self.is_hourly, self._hour, self._begun_ns = Hours(size), False, -1, 0
 
     def _evidence(self, shares: Shares, risk: float) -> Evidence:
         lower, upper = self.features.bounds(shares, self._rule.smallest_shift, risk)
@@ -160,8 +165,16 @@ class DriftColumn:
             if self._has_reference and not self.is_skewed:
                 limit = -math.log(self._rule.skew_risk * (1 - BAND_RISK))
                 self.is_skewed = self._skew.log(self._rows * weight, self._counts * weight) >= limit
-            if self._rows[-1] * weight >= self._rule.baseline_rows:
+            self.hours.learn(Hours.of(since_ns), rows, counts)
+            self._begun_ns = self._begun_ns or since_ns
+            is_long = since_ns - self._begun_ns >= self._rule.baseline_ns
+            if self._rows[-1] * weight >= self._rule.baseline_rows and is_long:
                 self._settle(weight)
+            return
+        if self.is_hourly and not self._is_known(Hours.of(since_ns), weight):
+            # Nobody knows what is usual at this hour; if all is well otherwise, this is.
+            if not self.is_changed:
+                self.hours.learn(Hours.of(since_ns), rows, counts)
             return
         self.panes.add(since_ns, rows, counts)
         if self._change is not None and not self.is_changed:
@@ -178,7 +191,20 @@ class DriftColumn:
         size = len(self._rows)
         self.baseline = Shares(self._rows * weight, self._counts * weight, np.full(size, _NO_ERROR))
         self._change = self._evidence(self.baseline, self._rule.band_risk)
+        self.is_hourly = self.hours.differ(self.baseline.values, weight, self._rule.smallest_shift)
         self.panes.clear()
+
+    def _is_known(self, hour: int, weight: float) -> bool:
+        """Whether it is known what is usual at this *hour*; from then on that is what is compared with."""
+        if hour == self._hour:
+            return True
+        shares = self.hours.shares(hour, weight)
+        if shares is None:
+            return False
+        self._hour, self.baseline = hour, shares
+        self._change = self._evidence(shares, self._rule.band_risk / 24)
+        self.panes.clear()
+        return True
 
     def _is_back(self, weight: float) -> bool:
         """Whether what came last lies within the bounds again."""
@@ -226,11 +252,15 @@ class DriftColumn:
             "changed": self.is_changed,
             "blocks": self.blocks.save(),
             "print": self.features.fingerprint(),
+            "begun_ns": self._begun_ns,
+            "hourly": self.is_hourly,
         }
         if self.baseline is not None:
             state["baseline"] = _packed(self.baseline.rows, self.baseline.counts)
             stakes = np.nan_to_num(self._stakes, neginf=-_HALF_LIMIT).clip(-_HALF_LIMIT, _HALF_LIMIT)
             state["stakes"] = base64.b64encode(stakes.astype("<f2").tobytes()).decode("ascii")
+        if self.baseline is None or self.is_hourly:
+            state["hours"] = self.hours.save()
         return state
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -251,6 +281,9 @@ class DriftColumn:
         if "stakes" in state:
             told = np.frombuffer(base64.b64decode(state["stakes"]), dtype="<f2").astype(float)
             stakes = np.where(told <= -_HALF_LIMIT, -np.inf, told).reshape(stakes.shape)
+        if "hours" in state:
+            self.hours.load(state["hours"])
+        self._begun_ns, self.is_hourly, self._hour = int(state["begun_ns"]), bool(state["hourly"]), -1
         self.blocks.load(state["blocks"])
         self._rows, self._counts, self._stakes = rows, counts, stakes
         self.is_skewed, self.is_changed = bool(state["skewed"]), bool(state["changed"])

@@ -57,7 +57,12 @@ class Service:
 
 
 def drift(**options: Any) -> Drift:
-    return Drift(REFERENCE, **{"call": predict, "outputs": False, "baseline_rows": 2_000, **options})
+    return of(REFERENCE, **options)
+
+
+def of(reference: Any, **options: Any) -> Drift:
+    usual = {"call": predict, "outputs": False, "baseline_rows": 2_000, "baseline_seconds": 0.0}
+    return Drift(reference, **{**usual, **options})
 
 
 class TestContract(CheckContract):
@@ -72,6 +77,7 @@ class TestContract(CheckContract):
             call=holter.watch(lambda age: age, name=call[:200]),
             outputs=False,
             baseline_rows=500,
+            baseline_seconds=0.0,
             every_seconds=1.0,
         )
         self.random = np.random.default_rng(4)
@@ -146,7 +152,7 @@ def test_predictions_are_compared_with_the_label() -> None:
     """Where the reference has one; its balance is what it was trained on."""
     random = np.random.default_rng(5)
     reference = Profile.of({"age": random.normal(size=4_000), "bought": random.integers(0, 2, 4_000)}, label="bought")
-    service = Service(Drift(reference, call=predict, inputs=False, baseline_rows=2_000))
+    service = Service(of(reference, inputs=False, outputs=None))
     told = []
     for _ in range(30):
         told += service.tick({"outputs": (random.random(100) < 0.9).astype(int)}, source="outputs")
@@ -157,9 +163,9 @@ def test_predictions_are_compared_with_the_label() -> None:
 def test_arrays_are_taken_for_the_columns_in_their_order() -> None:
     """As a model is given them; embeddings are one column."""
     random = np.random.default_rng(6)
-    tabular = Drift(Profile.of(random.normal(size=(5_000, 6))), call=predict, outputs=False, baseline_rows=1_000)
+    tabular = of(Profile.of(random.normal(size=(5_000, 6))), baseline_rows=1_000)
     vectors = Profile.of({"text": random.normal(size=(5_000, 48))})
-    embedded = Drift(vectors, call=predict, outputs=False, baseline_rows=1_000)
+    embedded = of(vectors, baseline_rows=1_000)
     for check, width, column in ((tabular, 6, "2"), (embedded, 48, "text")):
         service = Service(check)
         batches = [random.normal(size=(200, width)) for _ in range(100)]
@@ -205,7 +211,7 @@ def test_users_whose_rows_go_together_raise_no_alarm() -> None:
     """With cluster=, though ten users at a time make up what is seen; and the users themselves are not compared."""
     random = np.random.default_rng(7)
     reference = Profile.of({"age": random.normal(size=8_000), "user": random.integers(0, 900, 8_000)})
-    service = Service(Drift(reference, call=predict, outputs=False, cluster="user", baseline_rows=1_000))
+    service = Service(of(reference, cluster="user", baseline_rows=1_000))
     told = []
     for _ in range(200):
         users = random.integers(0, 10**6, 10)
@@ -265,7 +271,7 @@ def test_four_hundred_columns_take_24_megabytes_and_their_state_a_part_of_one() 
     random = np.random.default_rng(8)
     reference = Profile.of(random.normal(size=(300, 100)).repeat(4, axis=1))
     tracemalloc.start()
-    check = Drift(reference, call=predict, outputs=False, baseline_rows=100)
+    check = of(reference, baseline_rows=100)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     service = Service(check)
@@ -324,7 +330,7 @@ def test_real_calls_are_watched() -> None:
     def score(batch: np.ndarray) -> np.ndarray:
         return batch.sum(axis=1)
 
-    check = Drift(reference, call=score, baseline_rows=1_000, every_seconds=1e-6)
+    check = Drift(reference, call=score, baseline_rows=1_000, baseline_seconds=0.0, every_seconds=1e-6)
     with holter.start("sentiment", samplers=[], interval_seconds=0.05, checks=[check]) as monitor:
         for place in range(300):
             batch = random.normal(size=(200, 4))

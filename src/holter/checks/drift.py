@@ -29,6 +29,7 @@ _OF_NEW: Final = 0.2
 _QUIET_LOOKS: Final = 6
 _MOST_STATE: Final = 900_000
 _LEAST_BASELINE: Final = 100
+_OPTIONAL: Final = ("hours", "stakes")
 _BESIDE: Final = 150
 """What the names of a column and of the parts of its state take."""
 
@@ -43,11 +44,12 @@ class Drift:
     *columns* are those of the reference that are compared, by default all. What comes out and has no name is compared
     with the label; whatever comes out and is not in the reference is compared with its own beginning.
 
-    **Skew**: the first *baseline_rows* rows are compared with the reference. If they differ, that is told once, as a
-    state, and never as an alarm: a model that is fed other data than it was made with from the first day on.
-    **Drift**: from then on what comes is compared with those rows, and a column that has changed is an alarm, at a
-    rate of *false_alarms_per_week* for all columns together. **Faults** are alerts of their own at once: a column
-    that is missing or extra, values of another kind or far out of range, results that are not finite.
+    **Skew**: the first *baseline_rows* independent rows, and those of a day (*baseline_seconds*), are compared with
+    the reference. If they differ, that is told once, as a state, and never as an alarm: a model that is fed other
+    data than it was made with from the first day on. **Drift**: from then on what comes is compared with those rows,
+    and a column that has changed is an alarm, at a rate of *false_alarms_per_week* for all columns together.
+    **Faults** are alerts of their own at once: a column that is missing or extra, values of another kind or far out
+    of range, results that are not finite.
 
     **The test**: that a share (of rows below a cut, of a category, of missing values) has moved by more than
     *smallest_shift*, beyond what the reference itself and its sketch may be off. It holds however often one looks.
@@ -84,6 +86,7 @@ class Drift:
         smallest_shift: float = 0.05,
         false_alarms_per_week: float = 0.1,
         baseline_rows: int = 10_000,
+        baseline_seconds: float = 86_400.0,
         every_seconds: float = 10.0,
         severity: Severity = "warning",
     ) -> None:
@@ -108,6 +111,10 @@ class Drift:
         self._every_ns = round(positive_seconds("every_seconds", every_seconds) * 1e9)
         self._severity: Severity = severity
         self._shift, self._baseline_rows = shift, baseline_rows
+        seconds = finite_number("baseline_seconds", baseline_seconds)
+        if seconds < 0:
+            raise ConfigurationError(f"baseline_seconds must be 0 or more, got {baseline_seconds!r}")
+        self._baseline_ns = round(seconds * 1e9)
         kept = {name: profile.columns[name] for name in self._chosen}
         unasked = profile.label if outputs is False else None
         kept = {name: column for name, column in kept.items() if name != unasked}
@@ -129,7 +136,8 @@ class Drift:
         columns = ", ".join(sorted(self._chosen))[:200]
         return (
             f"Drift({self._call!r}, columns={columns!r}, cluster={self._cluster!r}, smallest_shift={self._shift!r}, "
-            f"false_alarms_per_week={self._rate!r}, baseline_rows={self._baseline_rows!r})"
+            f"false_alarms_per_week={self._rate!r}, baseline_rows={self._baseline_rows!r}, "
+            f"baseline_seconds={self._baseline_ns / 1e9:g})"
         )
 
     def _rule(self, part: float) -> Rule:
@@ -141,6 +149,7 @@ class Drift:
             change_looks=max(2.0, looks / (self._rate * part)),
             band_risk=_BAND_RISK * part,
             baseline_rows=self._baseline_rows,
+            baseline_ns=self._baseline_ns,
         )
 
     # -- what comes
@@ -244,7 +253,7 @@ class Drift:
     # -- what outlives the process
 
     def save(self) -> dict[str, Any]:
-        """Return the baselines of all columns, and within 900 KB the evidence of each."""
+        """Return the baselines of all columns, and within 900 KB what is usual at each hour, and the evidence."""
         states = {name: column.save() for name, column in self._columns.items()}
         size = sum(
             _BESIDE + sum(len(str(part)) for key, part in one.items() if key != "stakes") for one in states.values()
