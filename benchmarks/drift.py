@@ -23,6 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 import holter
+from holter.distances import jensen_shannon, psi, wasserstein
 from holter.driftcolumn import BAND_RISK, DriftColumn, Rule
 from holter.model import Observation, Snapshot
 from holter.tabledata import values_of
@@ -278,6 +279,44 @@ def nannyml(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Callabl
     return measure
 
 
+def agree() -> None:
+    """Print our distances beside evidently's own, if it is installed: in its bins and on the same data."""
+    if importlib.util.find_spec("evidently") is None:
+        print("evidently is not installed: not compared")
+        return
+    import pandas as pd  # noqa: PLC0415 - only with the peer
+    from evidently.legacy.calculations import stattests  # noqa: PLC0415
+    from evidently.legacy.calculations.stattests.utils import get_binned_data  # noqa: PLC0415
+    from evidently.legacy.core import ColumnType  # noqa: PLC0415
+
+    random = np.random.default_rng(9)
+    pairs = {
+        "normal, moved": (random.normal(size=5_000), random.normal(0.3, 1.2, size=4_000), ColumnType.Numerical),
+        "skewed, the same": (random.gamma(2, size=5_000), random.gamma(2, size=4_000), ColumnType.Numerical),
+        "categories": (
+            random.choice(["a", "b", "c"], 5_000),
+            random.choice(["a", "b", "c"], 4_000, p=[0.5, 0.3, 0.2]),
+            ColumnType.Categorical,
+        ),
+    }
+    print("\nThe same data, our distances beside evidently's")
+    for what, (one, other, kind) in pairs.items():
+        frames = pd.Series(one), pd.Series(other)
+        bins = get_binned_data(*frames, kind, 30)
+        raw = get_binned_data(*frames, kind, 30, feel_zeroes=False)
+        # To base e, as theirs is.
+        ours = {"psi": psi(*bins), "jensenshannon": jensen_shannon(*raw) * math.sqrt(math.log(2))}
+        tests = {"psi": stattests.psi_stat_test, "jensenshannon": stattests.jensenshannon_stat_test}
+        if kind == ColumnType.Numerical:
+            known = [holter.Profile.of({"x": values}).columns["x"].numbers for values in (one, other)]
+            ours["wasserstein"] = wasserstein(known[0].sketch, known[1].sketch) / known[0].moments.deviation
+            tests["wasserstein"] = stattests.wasserstein_stat_test
+        for name, test in tests.items():
+            theirs = stattests.get_stattest(frames[0], frames[1], kind, test)(frames[0], frames[1], kind, 0.1)
+            print(f"  {what:20} {name:15} {ours[name]:.6f}  {theirs.drift_score:.6f}")
+            assert math.isclose(ours[name], theirs.drift_score, rel_tol=1e-6, abs_tol=1e-9), (what, name)
+
+
 def costs() -> None:
     """Print what 10 columns x 10,000 rows cost beside peers."""
     random = np.random.default_rng(7)
@@ -297,13 +336,41 @@ def costs() -> None:
             assert results.ratio(name, "holter") >= least, name
 
 
+def watched() -> None:
+    """Print what a call pays whose batch of (256, 30) floats and whose result are sampled, and one that is not."""
+    random = np.random.default_rng(8)
+    batch, answer = random.normal(size=(256, 30)), random.normal(size=256)
+    predict = holter.watch(lambda batch: answer if len(batch) else batch, name="predict")
+    check = holter.Drift(holter.Profile.of(random.normal(size=(2_000, 30))), call=predict)
+    series = []
+    with holter.start("drift", samplers=[], checks=[check], interval_seconds=60.0, recording=False) as monitor:
+        for _ in range(200):
+            # After a flush some calls are sampled; a hundred later none is.
+            monitor.flush(timeout=5.0)
+            times = []
+            for _ in range(100):
+                begun = time.thread_time_ns()
+                predict(batch)
+                times.append(time.thread_time_ns() - begun)
+            series.append(times)
+    by_place = np.median(series, axis=0) / 1e3
+    usual, first, next_ones = by_place[-1], by_place[0], float(np.median(by_place[1:5]))
+    print(f"\nA call with (256, 30) floats: {usual:.1f} us; sampled {next_ones - usual:.1f} us more, ", end="")
+    print(
+        f"the first after other threads ran {first - usual:.1f}; of all calls {np.mean(by_place) - usual:.1f} on average"
+    )
+    assert next_ones - usual <= 30
+
+
 def main() -> None:
     """Print all figures, and fail where a promise does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--quick", action="store_true", help="fewer runs, and only the shorter ones")
     parser.add_argument("--costs", action="store_true", help="only what it costs")
     arguments = parser.parse_args()
+    agree()
     costs()
+    watched()
     if arguments.costs:
         return
     runs = 100 if arguments.quick else 400
