@@ -14,10 +14,7 @@ from holter.words import clean, count, duration, number, ratio
 
 _SHOWN: Final = 3
 _NAME: Final = 60
-_NEXT: Final = (
-    "see what makes {names} (a new client, a unit, a feature that is no longer filled), and whether the model still "
-    "answers well there; if the change is to stay, make a new reference with holter profile"
-)
+_NEXT: Final = "see what makes {names}: a client, a unit, a gap; if it is to stay, make a new reference"
 _FAULTS: Final[dict[Fault, tuple[str, str]]] = {
     "missing column": ("does not get", "give it the columns that the model was made with"),
     "extra column": ("gets columns that the reference does not have:", "leave them out, or make a new reference"),
