@@ -28,6 +28,8 @@ METRICS = [
             names.PLACE,
             names.STAGES_LEFT_OUT,
             names.SLO_WINDOW,
+            names.GUARD_TO,
+            names.GUARD_REASON,
             names.PAUSE_CAUSE,
             names.UNFIT_REASON,
             names.PAUSE_SECONDS,

@@ -499,6 +499,28 @@ def test_samples_cost_no_more_than_their_budget() -> None:
     assert 20e6 < sum(spent) <= 5 * BUDGET * 1e9 + 10e6 + 2 * max(spent)
 
 
+def test_what_samples_cost_is_part_of_the_overhead(bench: Bench) -> None:
+    """As told by `holter.overhead`, of which it is nearly all where copies are dear and nothing else is done."""
+
+    @bench.watch(name="predict")
+    def predict(batch: Any) -> Any:
+        return batch
+
+    def costly(result: Any) -> Any:
+        begun = time.thread_time_ns()
+        while time.thread_time_ns() - begun < 300_000_000:
+            pass
+        return result
+
+    bench.look(Wanted.of(predict, "outputs", costly))
+    predict(1)
+    snapshot = bench.end()
+    assert bench.monitor._judges.spent_ns > 300_000_000
+    found = snapshot.find("holter.overhead")
+    assert found is not None
+    assert 0.3 < (found.total.last or 0.0) <= 1.0
+
+
 def test_many_functions_share_the_budget_and_the_room() -> None:
     """Each has its turns."""
     recording = Recording()

@@ -35,12 +35,14 @@ if typing.TYPE_CHECKING:
     from holter.checks.limit import Limit
     from holter.checks.nonfinite import NonFinite, OutOfRange
     from holter.checks.slo import SLO
+    from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.fallback import Guard
     from holter.model import (
         Alert,
         Check,
@@ -83,6 +85,7 @@ __all__ = [
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
+    "Guard",
     "HolterError",
     "HostSampler",
     "Limit",
@@ -109,6 +112,7 @@ __all__ = [
     "SlowCall",
     "Snapshot",
     "Stage",
+    "Stall",
     "Statistics",
     "Storage",
     "Wanted",
@@ -143,6 +147,7 @@ _LATER = {
     "ContainerSampler": "samplers.container",
     "Drift": "checks.drift",
     "GPUSampler": "samplers.gpu",
+    "Guard": "fallback",
     "HostSampler": "samplers.host",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
@@ -155,6 +160,7 @@ _LATER = {
     "Profile": "profile",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
+    "Stall": "checks.stall",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
     "Wanted": "wanted",

@@ -225,7 +225,7 @@ def decode_alert(known: object) -> Alert | None:
     state, severity, since = (known.get(name) for name in ("state", "severity", "since_ns"))
     if state not in get_args(AlertState) or severity not in get_args(Severity) or _integer(since) is None:
         return None
-    texts = ("id", "check", "target", "expected", "seen", "message", "next_step")
+    texts = ("id", "check", "target", "expected", "seen", "message", "next_step", "source")
     return Alert(
         state=cast("AlertState", state),
         severity=cast("Severity", severity),

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from holter import learnt, words
 from holter.delivery import Delivery
+from holter.gathering import Gathering
 from holter.learnt import Learnt, Lesson
 from holter.lookout import MOST_WAITING, Sample
 from holter.model import Alert, AttributeValue, Check, Observation, Snapshot
@@ -29,6 +30,7 @@ PATIENCE_SECONDS: Final = 0.25
 SAVED_EACH_NS: Final = 60_000_000_000
 MOST_ALERTS_KEPT: Final = 1_000
 MOST_FIGURES: Final = 100
+MOST_SHARES: Final = 1_000
 _NO_ALERTS: Final[list[Alert]] = []
 
 
@@ -51,12 +53,14 @@ class Judge:
 
     every_seconds = 1e9
 
-    def __init__(self, check: Check, scope: Scope, key: str) -> None:
+    def __init__(self, check: Check, scope: Scope, key: str, gathering: Gathering) -> None:
         self._check, self._scope, self._guard, self.key = check, scope, scope.guard, key
         self.name = type(check).__name__
         self.looks = tuple(map(Look, getattr(check, "observes", ())))
         """What the check wants to see of the data of calls."""
         self._seen: deque[Observation] = deque(maxlen=MOST_WAITING)
+        self.shares: deque[object] = deque(maxlen=MOST_SHARES)
+        """What processes have observed that it is to judge by."""
         self.is_of_process = bool(getattr(check, "own_process", False))
         """Whether it judges each process by itself, in that process."""
         self._given: deque[Alert] = deque()
@@ -68,6 +72,8 @@ class Judge:
         self.state: str | None = None
         """What the check has learnt, as JSON; None if it never says."""
         self.figures: tuple[Figure, ...] = ()
+        self.gathering, self.is_judging = gathering, False
+        """Where its shares go, and whether that is here."""
 
     @property
     def remembers(self) -> bool:
@@ -85,6 +91,9 @@ class Judge:
         # Its alerts go on with it, or not at all: else nobody would ever resolve them.
         if due is not None and self._guard.run(f"check {self.name} load", False, self._load, *due):  # noqa: FBT003 - the default
             self.state, self.resumed = due[0].state, due[0].alerts
+        check: Any = self._check
+        for _ in range(len(self.shares)):
+            self._guard.run(f"check {self.name} gather", None, check.gather, self.shares.popleft())
         given = self._guard.run(f"check {self.name}", _NO_ALERTS, self._asked, snapshot)
         if hasattr(self._check, "figures"):
             self.figures = self._guard.run(f"check {self.name} figures", self.figures, self._shown)
@@ -133,6 +142,33 @@ class Judge:
         """Have the check observe what it was shown, and count what it says."""
         for _ in range(len(self._seen)):
             self._guard.run(f"check {self.name} observe", None, self._observe, self._seen.popleft())
+        if self.gathers:
+            self._guard.run(f"check {self.name} share", None, self._share)
+
+    def forget(self) -> None:
+        """Let go of what was observed before this run, as by the parent of a forked child, which tells of it itself."""
+        if self.gathers:
+            check: Any = self._check
+            self._guard.run(f"check {self.name} share", None, check.share)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether what the check observes in each process comes together in the one that judges."""
+        return hasattr(self._check, "share") and hasattr(self._check, "gather")
+
+    def _share(self) -> None:
+        check: Any = self._check
+        is_judging = self.is_judging or self.is_of_process
+        while self.shares and not is_judging and self.gathering.has_room:
+            # It judged when they came, and was not asked any more.
+            self.gathering.send(self.key, self.shares.popleft())
+        if is_judging or self.gathering.has_room:
+            share = check.share()
+            if share is not None and is_judging:
+                # As it would come from another process.
+                self.shares.append(json.loads(json.dumps(share, allow_nan=False)))
+            elif share is not None:
+                self.gathering.send(self.key, share)
 
     def _observe(self, observation: Observation) -> None:
         check: Any = self._check
@@ -165,13 +201,19 @@ class Judges:
 
     def __init__(self, scope: Scope, checks: Iterable[Check], path: Path | None = None) -> None:
         self._guard, self._path, self._observations = scope.guard, path, scope.observations
-        self._judges = [Judge(check, scope, key) for key, check in _keyed(checks)]
+        self._gathering = Gathering(path)
+        self._judges = [Judge(check, scope, key, self._gathering) for key, check in keyed(checks)]
+        self._gatherers = {judge.key: judge for judge in self._judges if judge.gathers and not judge.is_of_process}
         self._looking = threading.Lock()
+        self.spent_ns = 0
+        """The CPU time that threads of the program have spent on samples for them."""
         for judge in self._judges:
+            judge.forget()
             self._observations.add(judge, judge.looks)
         self.deliveries = [Delivery(scope, judge, name=judge.name) for judge in self._judges]
         self.alerts: dict[str, Alert] = {}
         self._owners: dict[str, Judge] = {}
+        self._resumed: list[Alert] = []
         self._is_judging = False
         self._written: list[str | None] = []
         self._keeps = path is not None and any(judge.remembers for judge in self._judges)
@@ -200,6 +242,7 @@ class Judges:
 
     def _look(self, until: float) -> None:
         samples = self._observations.take()
+        self.spent_ns += sum(sample.spent_ns for sample in samples)
         looking, most_waiting = [], 0
         for judge, delivery in zip(self._judges, self.deliveries, strict=True):
             waiting = judge.show(samples) if judge.looks else 0
@@ -225,11 +268,7 @@ class Judges:
         most, and never for those that are not done yet with the snapshot before. When strict they are asked in
         this thread, so that their errors raise here.
         """
-        if snapshot is None:
-            self._is_judging = False
-        elif not self._is_judging:
-            self._is_judging = True
-            self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
+        self._learn_who_judges(snapshot)
         asked: list[tuple[Judge, Delivery, Snapshot]] = []
         for judge, delivery in zip(self._judges, self.deliveries, strict=True):
             seen = own or snapshot if judge.is_of_process else snapshot
@@ -244,10 +283,33 @@ class Judges:
             _wait_for([(delivery, seen) for _, delivery, seen in asked], until)
         for judge, _, _ in asked:
             self._resume(judge)
-        alerts = [alert for judge, _, _ in asked for alert in judge.fetch() if self._is_new(alert, judge)]
+        given = [(replace(alert, source=judge.key), judge) for judge, _, _ in asked for alert in judge.fetch()]
+        alerts = [alert for alert, judge in given if self._is_new(alert, judge)]
         if snapshot is not None:
             self._guard.run("state of checks", None, self._keep, snapshot.time_ns)
         return alerts
+
+    def resumed(self) -> list[Alert]:
+        """Return the alerts that have been taken over since the last time: new to the other processes of the group."""
+        resumed, self._resumed = self._resumed, []
+        return resumed
+
+    def _learn_who_judges(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            self._is_judging = False
+        elif not self._is_judging:
+            self._is_judging = True
+            self._guard.run("state of checks", None, self._adopt, snapshot.time_ns)
+        for judge in self._gatherers.values():
+            judge.is_judging = self._is_judging
+        if self._is_judging and self._gatherers:
+            self._guard.run("shares of checks", None, self._gather)
+
+    def _gather(self) -> None:
+        """Hand what other processes have observed to the checks that it is for."""
+        for key, share in self._gathering.take():
+            if key in self._gatherers:
+                self._gatherers[key].shares.append(share)
 
     def _is_new(self, alert: Alert, judge: Judge) -> bool:
         known = self.alerts.get(alert.id)
@@ -275,7 +337,8 @@ class Judges:
         """Take over the alerts that go on firing; they are no new ones, so only the log says so."""
         resumed, judge.resumed = judge.resumed, ()
         for alert in resumed:
-            self.alerts[alert.id], self._owners[alert.id] = alert, judge
+            self.alerts[alert.id], self._owners[alert.id] = replace(alert, source=judge.key), judge
+            self._resumed.append(self.alerts[alert.id])
             _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
 
     def _keep(self, now_ns: int) -> None:
@@ -310,7 +373,7 @@ def _is_same(one: str | None, other: str | None) -> bool:
     return one is other
 
 
-def _keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
+def keyed(checks: Iterable[Check]) -> Iterable[tuple[str, Check]]:
     """Yield each check with what it is known by in the next process: what it says of itself, or its class."""
     seen: dict[str, int] = {}
     for check in checks:

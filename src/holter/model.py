@@ -50,7 +50,8 @@ class OpenCall:
     A call that is running: which, since when (monotonic), in which native thread, and in which task.
 
     ``task`` is the same number for the watched coroutines that one task runs, and another for each task that runs at
-    the same time; 0 for all other calls, and where the pieces in Python are in use.
+    the same time; 0 for all other calls, and where the pieces in Python are in use. ``asked_ns`` is, of a stream, since
+    when its next item is asked for (monotonic), -1 while its consumer has the last one; 0 for all other calls.
 
     >>> import holter
     >>> @holter.watch
@@ -66,6 +67,7 @@ class OpenCall:
     age_seconds: float
     thread: int
     task: int = 0
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,8 @@ class Alert:
 
     ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
-    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along.
+    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along. ``source``, which
+    the monitor fills in, is the check that gave it, as the processes of a group know it.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -232,6 +235,7 @@ class Alert:
     next_step: str = ""
     evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     related: tuple[str, ...] = ()
+    source: str = field(default="", compare=False)
 
 
 Source = Literal["inputs", "outputs"]
@@ -319,10 +323,15 @@ class Sampler(Protocol):
 @runtime_checkable
 class Check(Protocol):
     """
-    What judges snapshots; may also have ``observe(observation)``, ``save()`` and ``load(state, gap_seconds)``.
+    What judges snapshots; may also have more, by which it looks at data and outlives its process.
 
-    ``save`` returns what the next process is to know, as JSON has it; ``load`` goes on from that. Alerts that fired go
-    on firing then, unless it raises or returns False, as it may where the gap was too long.
+    ``observes`` is a list of `Wanted`; ``observe`` gets samples of that in each process and may return counts, as
+    (name, amount, attributes), which a group sums. Where counts are not enough, ``share()`` returns what was
+    observed since the last time, as JSON has it, or None, and is called after ``observe``; ``gather(share)`` is
+    called in the process that judges, before ``judge``, once for each share of each process.
+
+    ``save()`` returns what the next process is to know, as JSON has it; ``load(state, gap_seconds)`` goes on from
+    that. Alerts that fired go on firing then, unless it raises or returns False, as it may where the gap was too long.
 
     Of several processes of a service the one that leads them asks its checks, with the snapshots of all. One with
     ``own_process = True`` judges each process by itself: every process asks its own, with its own snapshots, and

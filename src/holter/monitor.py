@@ -37,6 +37,7 @@ from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
+from holter.switches import Switches
 from holter.upkeep import (
     planned_wait,
     read_gauges,
@@ -118,7 +119,7 @@ class Monitor(Instruments):
         self._threads: list[threading.Thread] = []
         self._deliveries: list[Delivery] = []
         self._history = History()
-        self._judges = Judges(self._scope, ())
+        self._judges, self._switches = Judges(self._scope, ()), Switches(self._scope, ())
         self._latest: Snapshot | None = None
         self._membership = Membership()
         self._samplings: Samplings | None = None
@@ -163,6 +164,7 @@ class Monitor(Instruments):
             RECORDER.readers.add(self)
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
+        self._switches = Switches(self._scope, self.settings.checks)
         self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
         self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
@@ -209,6 +211,7 @@ class Monitor(Instruments):
         if complete and not self._is_asleep:
             guard.run("group", None, self._membership.hand_over, lambda: self._turn_over(half, now=True))
         self.is_running = self._is_asleep = False
+        self._switches.close()
         for delivery in (*self._deliveries, *self._judges.deliveries):
             delivery.close(deadline)
         for thread in self._threads:
@@ -284,7 +287,9 @@ class Monitor(Instruments):
             self._latest = snapshot
             self._history.add(snapshot)
             if self._ledger is not None:
-                threads_ns = sum(one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries))
+                threads_ns = self._judges.spent_ns + sum(
+                    one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries)
+                )
                 threads_ns += 0 if self._samplings is None else self._samplings.cpu_ns
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
@@ -292,7 +297,9 @@ class Monitor(Instruments):
             alerts = self._judges.ask(whole, deadline, patiently=now, own=snapshot)
             everybodys = self._membership.news(alerts, self._judges.alerts.values())
             hand_out(self._deliveries, (snapshot, alerts), (whole, everybodys), now=now)
-            CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
+            CHRONICLE.keep(self, snapshot, [*self._judges.resumed(), *alerts], self._history, cursors, now=now)
+            if self.is_running:
+                self._scope.guard.run("guard", None, self._switches.turn, self._acted_upon)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
             turn.release()
@@ -345,6 +352,9 @@ class Monitor(Instruments):
         """
         own = tuple(self._judges.alerts.values())
         return self._scope.guard.run("group", own, self._membership.alerts, own)
+
+    def _acted_upon(self) -> tuple[Alert, ...]:
+        return self._membership.acted_upon(self._judges.alerts.values())
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""

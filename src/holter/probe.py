@@ -204,7 +204,7 @@ class CallProbe:
         module = getattr(watched, "__module__", None)
         name = getattr(watched, "__qualname__", "")
         found = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules.get(module or ""))
-        if found is watched and not (module == "__main__" and _is_pickled_by_value()):
+        if found is watched and not (module == "__main__" and is_pickled_by_value()):
             return name
         return watch_again, (watched.__wrapped__, self._options())
 
@@ -234,7 +234,8 @@ def probe_again(options: dict[str, Any]) -> CallProbe:
     return CallProbe(sys.modules["holter.default"]._scope, **options)  # noqa: SLF001 - as above
 
 
-def _is_pickled_by_value() -> bool:
+def is_pickled_by_value() -> bool:
+    """Whether this is called, however far down, by cloudpickle."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - a documented function
     while frame is not None:
         # Also where others carry a copy of it: joblib.externals.cloudpickle, ray.cloudpickle, pyspark.cloudpickle.

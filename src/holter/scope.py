@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from holter import names
 from holter.clock import SYSTEM, Clock
@@ -17,6 +18,7 @@ from holter.ring import Ring
 
 NANOSECONDS: Final = 1e-9
 _numbers = count(1)
+_SCOPES: Final[WeakValueDictionary[int, Scope]] = WeakValueDictionary()
 
 
 class CallSeries(NamedTuple):
@@ -46,6 +48,7 @@ class Scope:
 
     def __init__(self, clock: Clock = SYSTEM, recorder: Recorder = RECORDER) -> None:
         self.number = next(_numbers)
+        _SCOPES[self.number] = self
         self.clock, self.recorder, self.table = clock, recorder, recorder.table
         self.ring: Callable[[], Ring] = recorder.lookup
         """Returns the ring of the calling thread."""
@@ -106,3 +109,8 @@ class Scope:
 
     def _count_error(self, place: str) -> None:
         self.increment(names.INTERNAL_ERRORS, "{error}", {names.PLACE: place})
+
+
+def scope_numbered(number: int | None) -> Scope | None:
+    """Return the scope of that *number*, if it is there yet."""
+    return None if number is None else _SCOPES.get(number)

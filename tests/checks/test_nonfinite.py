@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from contracts.check import CheckContract, Course
+from contracts.looking import LookingContract
 from holter.checks.nonfinite import NonFinite, OutOfRange
 from holter.errors import ConfigurationError
 from holter.model import Alert, Observation
@@ -107,6 +108,22 @@ class TestMetrics(CheckContract):
     def bad(self, course: Course, call: str) -> None:
         """One is not."""
         course.calls(call, [0.1, 0.4])
+
+
+class TestResultsSeen(LookingContract):
+    """It looks at data as checks may."""
+
+    def make(self) -> NonFinite:
+        """Return a fresh check."""
+        return NonFinite(Watched("predict"))
+
+
+class TestRangesSeen(LookingContract):
+    """So does the one on ranges."""
+
+    def make(self) -> OutOfRange:
+        """Return a fresh check."""
+        return OutOfRange(Watched("predict"), low=-1.0, high=1.0)
 
 
 # -- what is counted

@@ -172,6 +172,20 @@ def check(model: Model[bytes]) -> None:
     holter.targets.ScikitLearn("sklearn.svm:SVC", methods="fit")  # type: ignore[arg-type]
 
 
+def check_guards() -> None:
+    """A guard has the signature of its primary, and its fallback returns the same."""
+    slow = holter.Limit(function, "p99", above=1)
+    score = holter.Guard(function, lambda x, *, y="": 0.5 + x + len(y), when=slow)
+    assert_type(score(1, y="a"), float)
+    score("a")  # type: ignore[arg-type]
+    later = holter.Guard(coroutine, coroutine, when=[slow, lambda alert: alert.severity == "critical"])
+    _ = assert_type(later(1), Coroutine[Any, Any, str])
+    score.force("fallback")
+    score.force("neither")  # type: ignore[arg-type]
+    holter.Guard(function, function, when="p99")  # type: ignore[arg-type]
+    holter.Guard(function, coroutine, when=slow)  # type: ignore[arg-type]
+
+
 async def check_streams() -> None:
     """So is what is yielded."""
     async for item in async_generator(1):
