@@ -10,7 +10,7 @@ import numpy as np
 from holter.columnprofile import ColumnProfile
 from holter.distribution import Floats
 from holter.model import Observation
-from holter.tabledata import Values, objects, values_of
+from holter.tabledata import Values, flattened, objects, values_of
 
 Fault = Literal["missing column", "extra column", "type", "range", "not finite"]
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
@@ -51,7 +51,7 @@ class Intake:
         for name, values in observation.columns.items():
             column = values if isinstance(values, np.ndarray) else objects(values)
             if column.ndim > 1:
-                found |= self._of_array(name, column.reshape(len(column), -1), observation)
+                found |= self._of_array(name, flattened(column), observation)
             else:
                 found[self._named(name, observation)] = column
         if observation.source == "inputs":

@@ -196,7 +196,7 @@ def values_of(column: Any, kind: Kind = "", *, is_category: bool = False) -> Val
     """
     dtype = column.dtype.kind
     if column.ndim > 1:
-        return _vectors(column.reshape(len(column), -1), kind)
+        return _vectors(flattened(column), kind)
     if dtype in _NUMBERS and not is_category:
         return _of_kind("number", kind, column.astype(float, copy=False))
     if dtype in "Mm":
@@ -204,6 +204,11 @@ def values_of(column: Any, kind: Kind = "", *, is_category: bool = False) -> Val
         seconds = (column - _EPOCH if dtype == "M" else column) / unit / 1e6
         return _of_kind("time" if dtype == "M" else "number", kind, seconds)
     return _of_objects(column.tolist(), kind, is_category=is_category or dtype in "bUS")
+
+
+def flattened(array: Any) -> Any:
+    """Return an array of more than two dimensions as one of (rows, all others)."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
 def _of_kind(kind: Kind, wanted: Kind, numbers: Floats) -> Values:
@@ -216,7 +221,7 @@ def _of_kind(kind: Kind, wanted: Kind, numbers: Floats) -> Values:
 
 
 def _vectors(array: Any, kind: Kind) -> Values:
-    if kind not in ("", "vector") or array.dtype.kind not in _NUMBERS + "b":
+    if kind not in ("", "vector") or array.dtype.kind not in _NUMBERS + "b" or not array.shape[1]:
         nothing = np.zeros(len(array), dtype=bool)
         return Values(kind or "other", nothing, invalid=len(array))
     vectors = array.astype(float, copy=False)

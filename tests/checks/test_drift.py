@@ -12,6 +12,7 @@ import pytest
 
 import holter
 from contracts.check import CheckContract, Course
+from contracts.looking import LookingContract
 from holter import ConfigurationError, Drift, Profile
 from holter.model import Alert, Observation, Snapshot
 
@@ -90,6 +91,28 @@ class TestContract(CheckContract):
     def bad(self, course: Course, call: str) -> None:
         """Ages that have moved by two standard deviations."""
         self.made.observe(Observation(call, {"age": self.random.normal(2.0, size=100)}, 100, course.now_ns))
+
+
+class TestInputsSeen(LookingContract):
+    """It looks at data as checks may."""
+
+    source = "inputs"
+
+    def make(self) -> Drift:
+        """Return a fresh check."""
+        return drift()
+
+    def usual(self) -> dict[str, Any]:
+        """Return a batch of all kinds of columns."""
+        return table(np.random.default_rng(2), 20)
+
+
+class TestResultsSeen(LookingContract):
+    """So it does at results that no reference knows."""
+
+    def make(self) -> Drift:
+        """Return a fresh check."""
+        return drift(inputs=False, outputs=None)
 
 
 def test_without_drift_nothing_is_told() -> None:
