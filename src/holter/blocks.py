@@ -35,6 +35,7 @@ class Blocks:
     def __init__(self, features: int) -> None:
         self._before: tuple[float, Floats] | None = None
         self._sum = self._pairs = self._blocks = self._rows = 0.0
+        self._told = [0.0, 0.0, 0.0, 0.0]
         self._groups: Floats = np.zeros((0, features))
         self._group_rows: Floats = np.zeros(GROUPS)
 
@@ -43,8 +44,7 @@ class Blocks:
         size = float(rows.max(initial=0.0))
         if size <= 0:
             return
-        self._blocks = self._blocks * _MEMORY + 1
-        self._rows = self._rows * _MEMORY + size
+        self._note(0.0, 0.0, 1.0, size)
         shares = counts / np.maximum(rows, 1.0)
         if self._before is not None:
             before_size, before = self._before
@@ -53,9 +53,27 @@ class Blocks:
             usual_effect = self._sum / self._pairs if self._pairs >= _LEAST_PAIRS else math.inf
             # Of a column that never varied two batches that are alike tell nothing against independence.
             found = apart / spread if spread > 0 else _WILDEST * (apart > 0)
-            self._sum = self._sum * _MEMORY + min(found, _WILDEST * max(1.0, usual_effect))
-            self._pairs = self._pairs * _MEMORY + 1
+            self._note(min(found, _WILDEST * max(1.0, usual_effect)), 1.0, 0.0, 0.0)
         self._before = size, shares
+
+    def _note(self, apart: float, pairs: float, blocks: float, rows: float) -> None:
+        """Add up what was found, and let the older fade."""
+        fading = _MEMORY**pairs, _MEMORY**pairs, _MEMORY**blocks, _MEMORY**blocks
+        new = apart, pairs, blocks, rows
+        known = (one * fade + more for one, fade, more in zip(self.save(), fading, new, strict=True))
+        self._sum, self._pairs, self._blocks, self._rows = known
+        self._told = [one + more for one, more in zip(self._told, new, strict=True)]
+
+    def share(self) -> list[float]:
+        """Return what batches have told since the last time."""
+        told, self._told = self._told, [0.0, 0.0, 0.0, 0.0]
+        return told
+
+    def gather(self, told: Sequence[Any]) -> None:
+        """Take in what batches of another process have told."""
+        apart, pairs, blocks, rows = map(float, told)
+        self._note(apart, pairs, blocks, rows)
+        self._told = [0.0, 0.0, 0.0, 0.0]
 
     def cluster(self, group: int, rows: Floats, counts: Floats) -> None:
         """Take in rows of clusters that fall into *group*, one of 64."""

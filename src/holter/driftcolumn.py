@@ -129,6 +129,25 @@ class DriftColumn:
         self._new_rows += rows
         self._new_counts += counts
 
+    def share(self) -> dict[str, Any] | None:
+        """Return what came since the last look or share, as JSON has it, and hold it no more; None if nothing did."""
+        if not self._new_rows.any():
+            return None
+        told = {"counts": _packed(self._new_rows, self._new_counts), "blocks": self.blocks.share()}
+        self._new_rows, self._new_counts = np.zeros_like(self._new_rows), np.zeros_like(self._new_counts)
+        return told
+
+    def gather(self, told: Mapping[str, Any], *, is_own: bool) -> None:
+        """
+        Take in what came in a process, this one if *is_own*: how its batches go together is known then.
+
+        Raises:
+            ValueError: it is not what `share` returns of a column with as many features.
+        """
+        self.add(*_unpacked(told["counts"], len(self.features.names)))
+        if not is_own:
+            self.blocks.gather(told["blocks"])
+
     @property
     def kind(self) -> Kind:
         """What its values are."""

@@ -101,6 +101,24 @@ class Intake:
         """Whether what came in of a column is of another kind of data, and no other values of the same."""
         return name in self.faults["type"] or name in self.faults["range"]
 
+    def share(self) -> dict[str, Any] | None:
+        """Return what did not fit, and which inputs there were, since the last time, as JSON has it, if anything."""
+        told = {fault: sorted(names) for fault, names in self.faults.items() if names}
+        if not told and not self._has_inputs:
+            return None
+        state = {"faults": told, "inputs": sorted(self._seen) if self._has_inputs else None}
+        self.faults = {fault: set() for fault in FAULTS}
+        self._seen, self._has_inputs = set(), False
+        return state
+
+    def gather(self, told: Mapping[str, Any]) -> None:
+        """Take in what did not fit in a process."""
+        for fault in FAULTS:
+            self.faults[fault] |= set(map(str, told["faults"].get(fault, ())))
+        if told["inputs"] is not None:
+            self._has_inputs = True
+            self._seen |= set(map(str, told["inputs"]))
+
     def take_faults(self) -> dict[Fault, list[str]]:
         """Return what did not fit since the last time, and begin anew."""
         if self._has_inputs:

@@ -246,6 +246,38 @@ def test_users_whose_rows_go_together_raise_no_alarm() -> None:
     assert [("age",)] == [alert.related for alert in told]
 
 
+def test_what_several_processes_count_comes_together() -> None:
+    """Judged as if one had seen it all: the same alerts at the same looks, faults too; each share through JSON."""
+    alone, leader, workers = Service(drift()), Service(drift()), [drift() for _ in range(3)]
+    random, told = np.random.default_rng(11), ([], [])
+    for look in range(60):
+        moved = ("f2",) if look > 40 else ()
+        batches = [table(random, 100, moved, 1.0) for _ in range(4)]
+        if look == 50:
+            batches[2]["new"] = np.ones(100)
+        told[0].extend(alone.tick(*batches))
+        for process, batch in zip((leader.check, *workers), batches, strict=True):
+            process.observe(Observation("predict", batch, 100, leader.now_ns))
+        for process in (leader.check, *workers):
+            leader.check.gather(json.loads(json.dumps(process.share())))
+            assert process is leader.check or process.share() is None
+        told[1].extend(leader.tick())
+    assert {"f2", "new"} == {name for alert in told[0] for name in alert.related}
+    # How batches differ is found in each process, from other pairs of batches: a look sooner or later.
+    kinds = [[(alert.id.split("-")[2], alert.state, alert.related) for alert in alerts] for alerts in told]
+    assert kinds[0] == kinds[1]
+    assert abs(told[0][0].since_ns - told[1][0].since_ns) <= 20 * SECOND
+
+
+@pytest.mark.parametrize(
+    "share", [{}, {"of": "", "columns": {"f0": {"counts": "AAAA"}}, "intake": None}, {"columns": []}]
+)
+def test_a_share_that_is_none_is_refused(share: Any) -> None:
+    """The monitor counts that."""
+    with pytest.raises((ValueError, KeyError, AttributeError)):
+        drift().gather(share)
+
+
 def test_looks_are_not_more_often_than_asked_for() -> None:
     """Rows wait for the next look; a time without rows is none."""
     service = Service(drift(every_seconds=60.0))

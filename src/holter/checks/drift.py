@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from secrets import token_hex
 from typing import Any, Final
 
 import numpy as np
@@ -57,10 +58,10 @@ class Drift:
     call are not taken for independent: what calls differ by says how many they are worth. *cluster* names a column of
     the inputs, such as the user, whose rows belong together across calls; it is not compared itself.
 
-    Looks are at most every *every_seconds*. Samples of calls are looked at, not all: see `Wanted`. In a group of
-    processes the one that leads judges what it has sampled itself. Takes some 30 KiB a column (embeddings 130), and
-    some 40 us a column a look beside the counting, 30 ns a number. What was learnt outlives a restart: all baselines,
-    and within 900 KB the evidence. Not thread-safe.
+    Looks are at most every *every_seconds*. Samples of calls are looked at, not all: see `Wanted`. Of a group of
+    processes all count, and the one that leads judges the sum; columns without a reference it judges by its own.
+    Takes some 30 KiB a column (embeddings 130), and some 40 us a column a look beside the counting, 30 ns a number.
+    What was learnt outlives a restart: all baselines, and within 900 KB the evidence. Not thread-safe.
 
     Raises:
         ConfigurationError: an argument that cannot work.
@@ -127,6 +128,7 @@ class Drift:
             if column.kind not in ("other", "")
         }
         self._looked_ns = 0
+        self._token = token_hex(8)
         self._groups: tuple[int, Any] = 0, None
         self._skewed_ns = self._changed_ns = 0
         self._names: dict[str, tuple[str, ...]] = {"skew": (), "change": ()}
@@ -188,6 +190,29 @@ class Drift:
 
     def _count_new(self) -> int:
         return sum(isinstance(column, NewColumn) for column in self._columns.values())
+
+    # -- what comes together of several processes
+
+    def share(self) -> dict[str, Any] | None:
+        """Return what was counted since the last time; of columns without a reference each process keeps its own."""
+        known = ((name, column) for name, column in self._columns.items() if isinstance(column, DriftColumn))
+        columns = {name: told for name, column in known if (told := column.share()) is not None}
+        intake = self._intake.share()
+        return {"of": self._token, "columns": columns, "intake": intake} if columns or intake is not None else None
+
+    def gather(self, share: Mapping[str, Any]) -> None:
+        """
+        Take in what was counted in a process.
+
+        Raises:
+            ValueError: it is not what `share` returns.
+        """
+        for name, told in share["columns"].items():
+            column = self._columns.get(name)
+            if isinstance(column, DriftColumn):
+                column.gather(told, is_own=share["of"] == self._token)
+        if share["intake"] is not None:
+            self._intake.gather(share["intake"])
 
     # -- judging
 
