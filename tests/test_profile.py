@@ -121,6 +121,8 @@ def test_labels_have_a_balance_and_correlations() -> None:
         assert expected == pytest.approx(profile.columns[name].relation.strength)
     numeric = Profile.of(table.assign(target=table["age"] * 2.5 + 1), label="target")
     assert 1.0 == pytest.approx(numeric.columns["age"].relation.strength)
+    odd = Profile.of({"age": [1.0, 2.0, 9.0, np.inf], "target": [2.0, 4.0, np.inf, 1.0]}, label="target")
+    assert (2, 1.0) == (odd.columns["age"].relation.pairs[0].count, odd.columns["age"].relation.strength)
     expected = known["income"].corr(known["age"])
     assert expected == pytest.approx(numeric.columns["income"].relation.strength)
 
