@@ -32,6 +32,7 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter import targets as targets
+    from holter.checks.drift import Drift
     from holter.checks.leak import Leak
     from holter.checks.limit import Limit
     from holter.checks.nonfinite import NonFinite, OutOfRange
@@ -67,6 +68,7 @@ if typing.TYPE_CHECKING:
     from holter.monitor import Monitor
     from holter.notice import Notice
     from holter.probes.requests import ASGI
+    from holter.profile import Profile
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.container import ContainerSampler
     from holter.samplers.gpu import GPUSampler
@@ -87,6 +89,7 @@ __all__ = [
     "ConfigurationError",
     "Console",
     "ContainerSampler",
+    "Drift",
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
@@ -108,6 +111,7 @@ __all__ = [
     "Process",
     "ProcessSampler",
     "ProcessTreeSampler",
+    "Profile",
     "Prometheus",
     "Reading",
     "RecordingContents",
@@ -156,6 +160,7 @@ _LATER = {
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
+    "Drift": "checks.drift",
     "GPUSampler": "samplers.gpu",
     "Guard": "fallback",
     "HostSampler": "samplers.host",
@@ -169,6 +174,7 @@ _LATER = {
     "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
+    "Profile": "profile",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
     "Stall": "checks.stall",
