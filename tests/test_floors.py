@@ -30,7 +30,9 @@ FLOORS = {
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
     "containercourse losses awaiting stacks usual hung trials breaker serving unfit "
-    "straightness lows ascent backlog room levels leaking leakwords quiet moved posting quantiles frequent moments vectors relation tabledata tablefiles columnprofile profile profiletable distances evidence features blocks panes hours driftcolumn newcolumn intake driftwords",
+    "straightness lows ascent backlog room levels leaking leakwords quiet moved posting quantiles "
+    "frequent moments vectors relation tabledata tablefiles columnprofile profile profiletable distances evidence "
+    "features blocks panes hours driftcolumn newcolumn intake driftwords",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery courier casebook judge judging "
     "upkeep sampling switches guardsettings fallback "
