@@ -65,12 +65,6 @@ def on_probation(function: Any, monitor: Monitor, time: Time) -> Any:
     return guard
 
 
-def quiet(function: Any, monitor: Monitor, time: Time) -> Any:
-    """Return *function* as the primary of a guard that nobody has told of anything."""
-    del time
-    return Guard(monitor.watch(function), never_like(function), when=anything)
-
-
 def forsaken(function: Any, monitor: Monitor, time: Time) -> Any:
     """Return *function* as the fallback of a guard whose alert fires."""
     del time

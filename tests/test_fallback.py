@@ -379,9 +379,12 @@ def test_no_coroutine_and_no_stream_is_lost_or_made_twice(caplog: pytest.LogCapt
     async def load() -> None:
         async with asyncio.timeout(SOON):
             clients = [asyncio.create_task(client()) for _ in range(10)]
-            await asyncio.to_thread(levers, check, answer, 3)
+            pulling = asyncio.create_task(asyncio.to_thread(levers, check, answer, 3))
+            # A client that fails is seen at once: without calls nothing would come back.
+            await asyncio.wait([pulling, *clients], return_when=asyncio.FIRST_COMPLETED)
             stopping.set()
             await asyncio.gather(*clients)
+            await pulling
 
     with caplog.at_level(logging.CRITICAL, logger="holter"), monitor:
         asyncio.run(load())

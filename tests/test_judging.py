@@ -122,6 +122,18 @@ def test_a_check_that_hangs_hangs_alone(benches: Callable[..., Bench]) -> None:
     assert [1, 3, 1] == seen
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"state": "ok"}, {"severity": "page"}, {"since_ns": 1.5}, {"id": 7}, {"message": None}, {"related": (1,)}]
+)
+def test_an_alert_with_fields_of_another_kind_is_the_error_of_its_check(
+    benches: Callable[..., Bench], wrong: dict[str, Any]
+) -> None:
+    """It is counted, and the alerts of others are told."""
+    bench = benches(lambda _: [alert(**wrong)], lambda _: [alert(id="right")])
+    assert [["right"], []] == [bench.ask() for _ in range(2)]
+    assert 2 == bench.recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "check Check"}).total.sum
+
+
 def test_a_strict_scope_asks_in_the_thread_of_the_caller(benches: Callable[..., Bench]) -> None:
     """So that what a check raises is raised there."""
     threads: list[int] = []
@@ -385,11 +397,15 @@ def test_alerts_that_go_on_are_told_of_once_to_other_processes(keeping: Callable
     first = keeping(Counting())
     assert [[], [], ["counted"]] == [first.ask() for _ in range(3)]
     assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in first.judges.alerts.values()]
-    assert [] == first.judges.resumed()
     second = keeping(Counting())
     second.ask()
-    assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in second.judges.resumed()]
-    assert [] == second.judges.resumed()
+    assert [("counted", repr(Counting()), "firing")] == [
+        (one.id, one.source, one.state) for one in second.judges.changed
+    ]
+    second.ask()
+    assert ["resolved"] == [one.state for one in second.judges.changed]
+    second.ask()
+    assert [] == second.judges.changed
 
 
 # -- checks that look at data

@@ -57,7 +57,8 @@ DYING = """
     assert monitor.flush()
     serve("abc")
     monitor.snapshot()
-    print(monitor._start_line().partition("recording: ")[2].partition(";")[0], flush=True)
+    from holter.chronicle import CHRONICLE
+    print(CHRONICLE.where(), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -15,6 +15,7 @@ from holter.default import (
     histogram,
     instrument,
     llm,
+    silence,
     snapshot,
     span,
     start,
@@ -32,16 +33,20 @@ from holter.version import __version__
 if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.drift import Drift
+    from holter.checks.leak import Leak
     from holter.checks.limit import Limit
     from holter.checks.nonfinite import NonFinite, OutOfRange
+    from holter.checks.saturation import Saturation
     from holter.checks.slo import SLO
     from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
+    from holter.exporters.alertmanager import Alertmanager
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.exporters.webhook import Webhook
     from holter.fallback import Guard
     from holter.model import (
         Alert,
@@ -54,12 +59,14 @@ if typing.TYPE_CHECKING:
         Process,
         Reading,
         Sampler,
+        Silence,
         SlowCall,
         Snapshot,
         Stage,
         Statistics,
     )
     from holter.monitor import Monitor
+    from holter.notice import Notice
     from holter.probes.requests import ASGI
     from holter.profile import Profile
     from holter.recorded import RecordingContents, read_recording
@@ -76,6 +83,7 @@ __all__ = [
     "ASGI",
     "SLO",
     "Alert",
+    "Alertmanager",
     "CSVFile",
     "Check",
     "ConfigurationError",
@@ -88,11 +96,13 @@ __all__ = [
     "Guard",
     "HolterError",
     "HostSampler",
+    "Leak",
     "Limit",
     "LogFile",
     "MissingExtraError",
     "Monitor",
     "NonFinite",
+    "Notice",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
@@ -108,7 +118,9 @@ __all__ = [
     "RecordingError",
     "RuntimeSampler",
     "Sampler",
+    "Saturation",
     "Series",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
@@ -116,6 +128,7 @@ __all__ = [
     "Statistics",
     "Storage",
     "Wanted",
+    "Webhook",
     "__version__",
     "alerts",
     "counter",
@@ -127,6 +140,7 @@ __all__ = [
     "prometheus_app",
     "prometheus_collector",
     "read_recording",
+    "silence",
     "snapshot",
     "span",
     "start",
@@ -142,6 +156,7 @@ __all__ = [
 # pays for watching.
 _LATER = {
     "ASGI": "probes.requests",
+    "Alertmanager": "exporters.alertmanager",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
@@ -149,10 +164,12 @@ _LATER = {
     "GPUSampler": "samplers.gpu",
     "Guard": "fallback",
     "HostSampler": "samplers.host",
+    "Leak": "checks.leak",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
     "NonFinite": "checks.nonfinite",
+    "Notice": "notice",
     "OpenTelemetry": "exporters.opentelemetry",
     "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
@@ -165,6 +182,8 @@ _LATER = {
     "Storage": "samplers.storage",
     "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
+    "Saturation": "checks.saturation",
+    "Webhook": "exporters.webhook",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -180,6 +199,7 @@ _LATER = {
             "Process",
             "Reading",
             "Sampler",
+            "Silence",
             "SlowCall",
             "Snapshot",
             "Stage",

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from holter.model import OpenCall, Series, Snapshot
-from holter.names import LOOP_BLOCKED
 from holter.usual import Allowance, Limit, Usuals, is_step
-from holter.words import duration
 
 MOST_NAMED: Final = 8
 
@@ -26,7 +24,7 @@ class Still(NamedTuple):
     series: int
     name: str
     kind: str
-    """ "call", "item" (of a stream), "step" (of a training run), "pause" (between steps), "silence" or "loop"."""
+    """ "call", "item" (of a stream), "step" (of a training run), "pause" (between steps) or "silence"."""
     seconds: float
     limit: Limit
     calls: tuple[OpenCall, ...] = ()
@@ -110,14 +108,6 @@ class HungCalls:
             if not any(is_inside(one, call) or is_inside(call, one) for one in beside):
                 told.add(key)
         return told
-
-
-def blocked_loop(snapshot: Snapshot, allowance: Allowance) -> Iterator[Still]:
-    """Yield that an event loop has been blocked for too long by now, as whoever samples loops tells."""
-    for key, reading in snapshot.interval.items():
-        if snapshot.series[key].name == LOOP_BLOCKED and (reading.last or 0.0) > allowance.least_seconds:
-            limit = Limit(allowance.least_seconds, f"the limit is {duration(allowance.least_seconds)}")
-            yield Still(key, "event loop", "loop", reading.last or 0.0, limit)
 
 
 def waited_seconds(call: OpenCall, snapshot: Snapshot) -> float:

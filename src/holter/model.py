@@ -10,6 +10,7 @@ from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kin
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
+from holter.silencing import Silence
 from holter.slowcall import Pause, SlowCall, Stage
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Sampler",
     "Series",
     "Severity",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
@@ -212,8 +214,9 @@ class Alert:
 
     ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
-    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along. ``source``, which
-    the monitor fills in, is the check that gave it, as the processes of a group know it.
+    ``evidence`` holds plain numbers and strings; ``related`` tells of signals that moved along and of the other
+    alerts of the same trouble, which all have the same ``incident``. ``silence`` is what keeps it from being told.
+    ``source``, which the monitor fills in, is the check that gave it, as the processes of a group know it.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -235,7 +238,14 @@ class Alert:
     next_step: str = ""
     evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     related: tuple[str, ...] = ()
+    incident: str = ""
+    silence: Silence | None = None
     source: str = field(default="", compare=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By what it can be silenced: its own id, its check, its target with and without attributes, its incident."""
+        return self.id, self.check, self.target, self.target.partition("{")[0], self.incident
 
 
 Source = Literal["inputs", "outputs"]
@@ -335,8 +345,8 @@ class Check(Protocol):
 
     Of several processes of a service the one that leads them asks its checks, with the snapshots of all. One with
     ``own_process = True`` judges each process by itself: every process asks its own, with its own snapshots, and
-    delivers what it says, with ``process.pid`` in the evidence. Their ids must differ between processes. It has no
-    ``save`` and ``load``: what is of one process is not told to the next.
+    logs what it says; who leads tells of it, with ``process.pid`` in the evidence. Their ids must differ between
+    processes. It has no ``save`` and ``load``: what is of one process is not told to the next.
 
     >>> class Content:
     ...     def judge(self, snapshot):
@@ -361,6 +371,9 @@ class Exporter(Protocol):
     One that has ``slower_than_seconds`` too (None for slower than 99 of 100) gets slow and failed calls in
     ``Snapshot.slow_calls``: those in a trace of OpenTelemetry, and where it has ``traces_all`` set, all. If it has
     ``trace(calls)``, that is called with the new ones each interval.
+
+    One that has ``send(notice, timeout)`` is a receiver: it is told of incidents by that, as `Webhook` is, and
+    ``export`` is not called.
 
     >>> class Count:
     ...     every_seconds = 10.0

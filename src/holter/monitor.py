@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet
 
-from holter import words
+from holter import keptsilences, words
 from holter.chronicle import CHRONICLE
 from holter.clock import SYSTEM, Clock
 from holter.cost import Ledger
+from holter.courier import deliveries
 from holter.delivery import Delivery, hand_out
 from holter.environment import describe
 from holter.farewell import Farewell
@@ -27,8 +28,8 @@ from holter.history import History
 from holter.instruments import Instruments
 from holter.judging import Judges
 from holter.membership import Membership
-from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
-from holter.notices import AlertCallback, Notices, start_line
+from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Silence, Snapshot
+from holter.notices import start_line
 from holter.options import DEFAULT_TIMEOUT
 from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
@@ -154,9 +155,6 @@ class Monitor(Instruments):
             )
         self._scope.guard.run("group", None, self._membership.join, self, self.settings, self._scope)
         leads = lambda: self._membership.leads  # noqa: E731 - what it is at the time
-        plug_ins: list[Exporter] = [Notices(LOGGER, self._scope.guard), *self.settings.exporters]
-        if self.settings.on_alert is not None:
-            plug_ins.append(AlertCallback(self.settings.on_alert, self._scope.guard))
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
             # What was overwritten before now, nobody was there to read.
             if is_mine:
@@ -165,7 +163,7 @@ class Monitor(Instruments):
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
         self._switches = Switches(self._scope, self.settings.checks)
-        self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
+        self._deliveries = deliveries(self._scope, self.settings, LOGGER, self._judges.outbox)
         self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
         self._spawn("collector", self._collect)
@@ -294,10 +292,9 @@ class Monitor(Instruments):
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
             whole = self._membership.turn(snapshot, now=now)
-            alerts = self._judges.ask(whole, deadline, patiently=now, own=snapshot)
-            everybodys = self._membership.news(alerts, self._judges.alerts.values())
-            hand_out(self._deliveries, (snapshot, alerts), (whole, everybodys), now=now)
-            CHRONICLE.keep(self, snapshot, [*self._judges.resumed(), *alerts], self._history, cursors, now=now)
+            alerts = self._judges.ask(whole, deadline, patiently=now, own=snapshot, fellows=self._membership)
+            hand_out(self._deliveries, (snapshot, alerts), (whole, self._judges.everybodys), now=now)
+            CHRONICLE.keep(self, snapshot, self._judges.changed, self._history, cursors, now=now)
             if self.is_running:
                 self._scope.guard.run("guard", None, self._switches.turn, self._acted_upon)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
@@ -345,13 +342,13 @@ class Monitor(Instruments):
             self._turn.release()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """
-        Return the alerts of this run in their latest state, the oldest first; at most 1,000.
-
-        In a group also those that each process has of itself; of the other processes, of their last 64.
-        """
+        """Return the alerts in their latest state, the oldest first; at most 1,000, of other processes 64."""
         own = tuple(self._judges.alerts.values())
         return self._scope.guard.run("group", own, self._membership.alerts, own)
+
+    def silence(self, name: object, *, minutes: float, reason: str) -> Silence:
+        """Tell nobody of alerts of this *name* for so many *minutes*, as `silence` of the module does; return how."""
+        return keptsilences.set_for(self._judges.silences, name, minutes, reason, self._clock.wall_ns())
 
     def _acted_upon(self) -> tuple[Alert, ...]:
         return self._membership.acted_upon(self._judges.alerts.values())

@@ -135,6 +135,7 @@ def _alerts(alerts: Sequence[Alert]) -> Notes:
             f"saw {words.clean(alert.seen)}."
         )
         next_step = f" {words.clean(alert.next_step, 160)}" if alert.next_step else ""
+        text += "" if alert.silence is None else f" ({alert.silence})"
         stack = words.clean(str(alert.evidence.get("stack", "")), _LONGEST_STACK)
         where = f" Stack, innermost first: {stack}." if stack else ""
         rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step + where))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from holter import names
@@ -15,6 +15,9 @@ from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.noted import Notes
 from holter.recorder import RECORDER, Recorder
 from holter.ring import Ring
+
+if TYPE_CHECKING:
+    from holter.silencing import Silence
 
 NANOSECONDS: Final = 1e-9
 _numbers = count(1)
@@ -60,6 +63,8 @@ class Scope:
         self.coroutines: set[int] = set()
         """The calls, by the ids of their durations, that are coroutines, and so cost more to watch."""
         self.reads: dict[int, Callable[[], object]] = {}
+        self.silences: dict[str, Silence] = {}
+        """What no file holds of what keeps alerts from being told, by name."""
         self.guard = Guard(self._count_error)
         self.notes = Notes(self.table.root, self.guard)
         """The calls that were slow or failed, where somebody wants them."""

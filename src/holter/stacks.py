@@ -33,7 +33,6 @@ PATIENCE_SECONDS: Final = 0.5
 """So long a loop may take to come to what it is asked; one that takes longer is blocked."""
 LONGEST_TEXT: Final = 1_000
 _LONGEST_PLACE: Final = 120
-_NO_CALL: Final = -1
 _DEEPEST: Final = 10_000
 _OWN: Final = str(Path(__file__).parent) + os.sep
 _LIBRARIES: Final = tuple(
@@ -98,13 +97,6 @@ def stand_of_thread(native: int = 0) -> Stand | None:
     """Return where a thread stands, by its native id: the main one, if there is none of that id."""
     ident = _ident_of(native) or threading.main_thread().ident
     return _stand("thread", _stack_of(ident))
-
-
-def stand_of_loop(loops: Loops = LOOPS, patience_seconds: float = PATIENCE_SECONDS) -> Stand | None:
-    """Return where the thread of an event loop stands that is blocked, None if none is."""
-    asked = _ask(_NO_CALL, None, loops, patience_seconds)
-    blocked = next((one for one in asked if one.is_blocked), None)
-    return None if blocked is None else _stand("event loop", _stack_of(blocked.ident))
 
 
 class _Question:

@@ -26,7 +26,6 @@ from holter.model import Alert, OpenCall
 from holter.names import (
     CALL_DURATION,
     CALL_NAME,
-    LOOP_BLOCKED,
     STREAM_BETWEEN_ITEMS,
     STREAM_FIRST_ITEM,
     TRAINING_NAME,
@@ -419,32 +418,6 @@ def test_silence_that_is_learnt_is_far_beyond_the_usual() -> None:
     assert [] == [one for one in story.spend(10) if "has not been called" in one]
 
 
-# -- loops
-
-
-def blocked(course: Course, seconds: float) -> None:
-    """Record for how long a loop has been blocked."""
-    course.record(LOOP_BLOCKED, [(course.now_ns, seconds)], "gauge")
-
-
-@pytest.mark.parametrize("in_what", ["event loop", "thread"])
-def test_a_loop_that_a_call_blocks_is_told_once(in_what: str) -> None:
-    """With the call; one that another thing blocks, by itself."""
-    story = Story(
-        Stall(_stand_of=lambda one: Stand("event loop" if one.kind == "loop" else in_what, ("app.py:7 in f",)))
-    )
-    story.spend(100, usual)
-    begun_ns = story.course.begin("predict").start_ns
-    said = story.spend(30, lambda course: blocked(course, (course.now_ns - begun_ns) / SECOND))
-    told = [one.target for one in story.alerts]
-    assert (["predict"] if in_what == "event loop" else ["predict", "event loop"]) == told
-    if in_what == "thread":
-        assert said[1].startswith("firing: event loop has been blocked for 11 s, where the limit is 10 s; its thread")
-    story.course.running.clear()
-    assert {"resolved"} == {one[:8] for one in story.spend(1, lambda course: blocked(course, 0.0))}
-    assert [] == story.spend(30, lambda course: blocked(course, 0.0))
-
-
 # -- what cannot work
 
 
@@ -600,33 +573,6 @@ def test_a_loop_that_is_blocked_is_told_with_the_stack_of_its_thread(watching: C
     assert "event loop" == alert.evidence["stack_of"]
     assert f"test_stall.py:{block.__code__.co_firstlineno + 1} in block" in str(alert.evidence["stack"])
     assert "its event loop is blocked in" in alert.message
-
-
-def test_a_loop_that_something_unwatched_blocks_is_told_too() -> None:
-    """By the sampler that looks at loops; with where its thread stands."""
-    free = threading.Event()
-
-    def compute() -> None:
-        free.wait()
-
-    async def main() -> None:
-        asyncio.get_running_loop().call_later(0.2, compute)
-        monitor.watch(lambda: None)()
-        await asyncio.sleep(0.3)
-
-    samplers = [holter.RuntimeSampler(0.1)]
-    checks = [Stall(after_seconds=0.5)]
-    settings: Any = {"interval_seconds": INTERVAL, "recording": False, "samplers": samplers, "checks": checks}
-    with holter.Monitor("test", **settings) as monitor:
-        thread = threading.Thread(target=lambda: asyncio.run(main()))
-        thread.start()
-        alert = first_alert(monitor)
-        free.set()
-        thread.join()
-        poll("the end", lambda: ["resolved"] == [one.state for one in monitor.alerts()])
-    assert ("event loop", "event loop") == (alert.target, alert.evidence["stack_of"])
-    assert f"test_stall.py:{compute.__code__.co_firstlineno + 1} in compute" in alert.message
-    assert "event loop has been blocked for " in alert.message
 
 
 MEMBER = """

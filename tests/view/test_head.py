@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from holter.model import Alert
+from contracts.snapshots import alert
+from holter.model import Alert, Silence
 from holter.verdict import clock_time
 from holter.view.grid import plain
 from holter.view.head import head
@@ -84,6 +85,13 @@ def test_of_several_each_that_is_in_trouble_is_named() -> None:
     assert any(line.startswith("Process 4121: HANGS") for line in lines)
     many = told(*(person(World().snapshot(), pid=number, state="dead") for number in range(20)))
     assert 9 >= len(many)
+
+
+def test_a_silenced_alert_says_so() -> None:
+    """And why."""
+    silence = Silence("predict", 0, 1, "deploy of v8")
+    lines = told(person(World().snapshot()), alerts=(alert(silence=silence),))
+    assert "deploy of v8" in " ".join(lines)
 
 
 def test_alerts_that_fire_are_told_with_their_next_step() -> None:

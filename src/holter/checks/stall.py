@@ -10,11 +10,11 @@ from zlib import crc32
 
 from holter.arguments import finite_number, positive_seconds
 from holter.errors import ConfigurationError
-from holter.hung import HungCalls, Still, blocked_loop
+from holter.hung import HungCalls, Still
 from holter.measure import Measure
 from holter.model import Alert, Attributes, AttributeValue, Series, Severity, Snapshot
-from holter.silence import MissingSteps, Silence
-from holter.stacks import Stand, stand_of, stand_of_loop, stand_of_thread
+from holter.quiet import MissingSteps, Silence
+from holter.stacks import Stand, stand_of, stand_of_thread
 from holter.usual import Allowance
 from holter.words import clean, count, duration
 
@@ -29,8 +29,6 @@ _HELD_UP_NS: Final = 10_000_000_000
 
 
 def _stand_of(one: Still) -> Stand | None:
-    if one.kind == "loop":
-        return stand_of_loop()
     return stand_of(one.calls[0]) if one.calls else stand_of_thread(one.thread)
 
 
@@ -49,13 +47,11 @@ class Stall:
       that its consumer takes.
     - **A training step** in flight, likewise, with *grace_seconds* always; and a step that does not come while the
       run is open, which may take twice as long as the longest pause before, as evaluations and checkpoints do.
-    - **An event loop** that has been blocked for *at_least_seconds*, as `RuntimeSampler` tells, whatever blocks it;
-      where that is a call that hangs, one alert tells of both.
     - **No call** of *target* for *silent_seconds*, if that is given; "learnt" stands for *factor* times the usual
       time between calls, twice the longest pause, and *grace_seconds*. Of several processes each is judged by
       itself: where not each must be called, ``Limit(target, "missing", above=...)`` judges all together.
 
-    With *after_seconds* that is the limit of all calls, items, steps and loops instead.
+    With *after_seconds* that is the limit of all calls, items and steps instead.
 
     One alert comes of each series, however many of its calls hang; of calls inside each other, the innermost that
     hangs is told. It resolves when none of them hangs any more. The evidence has the stack of the oldest, taken once,
@@ -158,9 +154,6 @@ class Stall:
         for key, one in still.items():
             known = self._firing.get(key)
             if known is None:
-                if one.kind == "loop" and any(incident.blocks for incident in self._firing.values()):
-                    # It has been told with the call that blocks it.
-                    continue
                 since_ns = snapshot.time_ns - int(one.seconds * 1e9)
                 known = self._firing[key] = _Incident(self, one, since_ns, snapshot.process.pid)
                 alerts.append(known.fired(self._stand_of(one)))
@@ -169,8 +162,7 @@ class Stall:
 
     def _look(self, snapshot: Snapshot) -> Iterator[Still]:
         silence = () if self._silence is None else self._silence.look(snapshot)
-        loops = blocked_loop(snapshot, self._allowance) if self._measure is None else ()
-        return chain(self._hung.look(snapshot), self._steps.look(snapshot), silence, loops)
+        return chain(self._hung.look(snapshot), self._steps.look(snapshot), silence)
 
     @property
     def severity(self) -> Severity:
@@ -186,12 +178,9 @@ class _Incident:
     last: Still
     since_ns: int
     pid: int
-    blocks: bool = False
-    """Whether it keeps an event loop."""
 
     def fired(self, stand: Stand | None) -> Alert:
         one = self.last
-        self.blocks = stand is not None and stand.in_what == "event loop"
         evidence: dict[str, AttributeValue] = {"seconds": one.seconds, "limit_seconds": one.limit.seconds}
         if one.calls:
             evidence |= {"calls": len(one.calls), "thread": one.calls[0].thread}
@@ -242,7 +231,6 @@ _EXPECTED: Final = {
     "step": "each step within",
     "pause": "a step at least each",
     "silence": "a call at least each",
-    "loop": "each step within",
 }
 _RESUMED: Final = {
     "call": "what hung has ended after",
@@ -250,13 +238,10 @@ _RESUMED: Final = {
     "step": "the step that hung has ended after",
     "pause": "there are steps again, or the run is over, after",
     "silence": "it is called again after",
-    "loop": "it came to its next step after",
 }
 
 
 def _seen(one: Still) -> str:
-    if one.kind == "loop":
-        return f"blocked for {duration(one.seconds)}"
     if one.kind == "silence":
         return f"none for {duration(one.seconds)}"
     if one.kind == "pause":
@@ -266,8 +251,6 @@ def _seen(one: Still) -> str:
 
 
 def _hangs(one: Still) -> str:
-    if one.kind == "loop":
-        return f"has been blocked for {duration(one.seconds)}"
     if one.kind == "silence":
         return f"has not been called for {duration(one.seconds)}"
     if one.kind == "pause":
@@ -284,8 +267,6 @@ def _hangs(one: Still) -> str:
 
 
 def _place(one: Still, stand: Stand) -> str:
-    if one.kind == "loop":
-        return f"its thread stands in {clean(stand.place, _SHOWN)}"
     words = _WHERE[stand.in_what] if one.calls or one.thread else "the main thread stands in"
     return f"{words} {clean(stand.place, _SHOWN)}"
 

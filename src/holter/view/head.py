@@ -261,7 +261,8 @@ def _alerts(figures: Vitals, width: int) -> list[Line]:
     lines: list[Line] = []
     for alert in firing[:_MOST_ALERTS]:
         said = f"{words.clean(alert.message, 240)}. {words.clean(alert.next_step, 160)}"
-        told = f"ALERT since {clock_time(alert.since_ns)}: {said}"
+        silenced = "" if alert.silence is None else f" ({alert.silence})"
+        told = f"ALERT since {clock_time(alert.since_ns)}{silenced}: {said}"
         lines += [(Piece(line, "bad"),) for line in wrapped(told, width)[:3]]
     if len(firing) > _MOST_ALERTS:
         lines.append((Piece(f"and {words.count(len(firing) - _MOST_ALERTS, 'more alert')}", "bad"),))

@@ -13,7 +13,7 @@ from holter.names import (
     TRAINING_STEP_DURATION,
     TRAINING_STEPS_DONE,
 )
-from holter.silence import MissingSteps, Silence
+from holter.quiet import MissingSteps, Silence
 from holter.usual import Allowance
 
 RANK = TRAINING_RANK.replace(".", "__")
