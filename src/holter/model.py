@@ -13,6 +13,7 @@ from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
 from holter.silencing import Silence
 from holter.slowcall import Pause, SlowCall, Stage
+from holter.words import whose
 
 __all__ = [
     "NO_ATTRIBUTES",
@@ -248,8 +249,8 @@ class Alert:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """By what it can be silenced: its own id, its check, its target with and without attributes, its incident."""
-        return self.id, self.check, self.target, self.target.partition("{")[0], self.incident
+        """By what it can be silenced: its id, its check, its target, the call or metric that is of, its incident."""
+        return self.id, self.check, self.target, whose(self.target), self.incident
 
 
 Source = Literal["inputs", "outputs"]
