@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from holter.arguments import finite_number, positive_seconds
+from holter.arguments import count_from_one, finite_number, one_of, positive_seconds
 from holter.budget import EventWindow
 from holter.errors import ConfigurationError
 from holter.measure import Measure
@@ -67,14 +67,9 @@ class ValueCheck:
         self._share = finite_number("share", share)
         if not 0 <= self._share < 1:
             raise ConfigurationError(f"share must be from 0 to less than 1, as 0.01 for 1 %, got {share!r}")
-        least: object = minimum_values
-        if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-            raise ConfigurationError(f"minimum_values must be a whole number from 1 on, got {minimum_values!r}")
-        self._minimum = least
+        self._minimum = count_from_one("minimum_values", minimum_values)
         self._seconds = positive_seconds("window_seconds", window_seconds)
-        if severity not in get_args(Severity):
-            raise ConfigurationError(f"severity must be one of {', '.join(get_args(Severity))}, got {severity!r}")
-        self._severity: Severity = severity
+        self._severity: Severity = one_of("severity", get_args(Severity), severity)
         self.observes: tuple[Wanted, ...] = ()
         self._what = self._measure.target
         if not isinstance(target, str):

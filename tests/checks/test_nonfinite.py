@@ -290,6 +290,7 @@ def test_a_deploy_is_no_new_incident() -> None:
         (lambda: NonFinite(Watched("p"), window_seconds=0), "window_seconds must be greater"),
         (lambda: NonFinite(Watched("p"), where={"a": 1}), "of a function leave it out"),
         (lambda: NonFinite("app.score", outputs="a"), "target is a metric"),
+        (lambda: OutOfRange("app.score", low=2, high=1), "high=1.0 is less than low=2.0"),
         (lambda: NonFinite("app.score", severity="bad"), "severity must be one of"),  # type: ignore[arg-type]  # the point
         (lambda: NonFinite(Watched("p"), outputs=3), "a key or an attribute"),
         (lambda: OutOfRange("app.score"), "give low=, high= or both"),
