@@ -334,13 +334,23 @@ def may_be(series: Series, where: Attributes) -> bool:
     return all(series.attributes.get(key, value) == value for key, value in where.items())
 
 
+def _mark(selector: Any) -> str:
+    """Return what tells one lambda from the next, the same in all processes of a service; all others have names."""
+    code = getattr(selector, "__code__", None)
+    if code is None or code.co_name != "<lambda>":
+        return ""
+    # Of other constants the repr may be another in each process: it has an address, or the order of a set.
+    constants = [one for one in code.co_consts if type(one) in (str, int, float, bytes)]
+    return f" {crc32(repr((code.co_code, code.co_names, constants)).encode()):08x}"
+
+
 def _label(wish: Wanted) -> str:
     """Return what is looked at, on one line: "outputs", "outputs.score"."""
     selector = wish.selector
     if selector is None:
         return wish.source
     if callable(selector):
-        named = getattr(selector, "__qualname__", type(selector).__name__)
+        named = clean(getattr(selector, "__qualname__", type(selector).__name__), 80) + _mark(selector)
     else:
         named = selector if isinstance(selector, str) else ",".join(selector)
     return clean(f"{wish.source}.{named}", 100)
