@@ -127,11 +127,12 @@ class ValueCheck:
             self._columns[name] += int(np.count_nonzero(where))
 
     def _observed_as(self) -> dict[str, AttributeValue]:
-        """Return the attributes of what this check counts, so that no other counts there."""
+        """Return the attributes of what this check counts, so that no other counts there, be it alike."""
+        terms = f"{self._severity} from {self._minimum:,} in {self._seconds:g} s"
         return {
             CALL_NAME: str(self._measure.call),
             OBSERVATION_NAME: _label(self.observes[0]),
-            CHECK_NAME: f"{self.check}: {self._expected_values()}",
+            CHECK_NAME: f"{self.check}: {self._expected()}; {terms}",
         }
 
     # -- whoever leads

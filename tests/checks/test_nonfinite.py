@@ -163,6 +163,10 @@ def test_checks_on_one_function_do_not_count_for_each_other() -> None:
         OutOfRange(predict, low=0),
         OutOfRange(predict, high=1),
         OutOfRange(predict, low=0, outputs=len),
+        NonFinite(predict, share=0.1),
+        NonFinite(predict, minimum_values=2),
+        NonFinite(predict, window_seconds=30.0),
+        NonFinite(predict, severity="warning"),
     ]
     seen = Observation("predict", {"x": np.array([2.0])}, 1, 0, "outputs")
     named = [tuple(sorted(check.observe(seen)[0][2].items())) for check in checks]
