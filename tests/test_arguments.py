@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from holter.arguments import finite_number, positive_seconds
+from holter.arguments import count_from_one, finite_number, one_of, positive_seconds
 from holter.errors import ConfigurationError
 
 
@@ -29,3 +29,19 @@ def test_seconds_must_be_positive(value) -> None:
     """No interval and no window is empty."""
     with pytest.raises(ConfigurationError, match="every must be greater than 0, got"):
         positive_seconds("every", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None])
+def test_counts_are_whole_numbers_from_one_on(value) -> None:
+    """Nothing is judged by no value."""
+    with pytest.raises(ConfigurationError, match=r"calls must be a whole number from 1 on, got"):
+        count_from_one("calls", value)
+    assert count_from_one("calls", 1) == 1
+
+
+@pytest.mark.parametrize("value", ["page", "", None, ["warning"]])
+def test_a_word_is_one_of_those_that_are_known(value) -> None:
+    """The error names them all."""
+    with pytest.raises(ConfigurationError, match=r"severity must be one of info, warning, got"):
+        one_of("severity", ("info", "warning"), value)
+    assert one_of("severity", ("info", "warning"), "info") == "info"

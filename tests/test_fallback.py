@@ -9,6 +9,7 @@ import inspect
 import itertools
 import json
 import logging
+import math
 import os
 import pickle
 import signal
@@ -234,10 +235,11 @@ def test_an_alert_on_something_else_holds(monitor: Monitor, clock: Time) -> None
 
     name = serve.__holter_call__  # type: ignore[attr-defined]  # what watch has put there
     on_itself = [name, f"{name}{{model=v7}}", f"{name} output"]
-    on_others = ["hw.gpu.memory.utilization", f"{name}_2", f"{name}.other", ""]
+    on_data = [f"{name} outputs", f"{name} inputs.text"]
+    on_others = ["hw.gpu.memory.utilization", f"{name}_2", f"{name}.other", "", *on_data]
     assert ["trial"] * 3 == [state_after(target) for target in on_itself]
-    assert ["fallback"] * 4 == [state_after(target) for target in on_others]
-    assert ["trial"] * 4 == [state_after(target, hold=False) for target in on_others]
+    assert ["fallback"] * 6 == [state_after(target) for target in on_others]
+    assert ["trial"] * 6 == [state_after(target, hold=False) for target in on_others]
     assert ["fallback"] * 3 == [state_after(target, hold=True) for target in on_itself]
 
 
@@ -572,6 +574,26 @@ def test_a_check_that_looks_the_same_is_the_same() -> None:
         assert monitor.flush(SOON)
         assert "fallback" == guard.state
     assert "primary" == guard.state
+
+
+def test_what_gives_nan_is_not_taken_for_well_because_it_ends_well() -> None:
+    """Trials do not look at values: none begins while the alert on those fires."""
+
+    @holter.watch(name="gives nan")
+    def broken() -> float:
+        return math.nan
+
+    check = holter.NonFinite(broken, window_seconds=60.0)
+    guard = Guard(broken, lambda: 0.5, when=check, retry_seconds=0.001, longest_retry_seconds=0.001)
+    with holter.start("test", samplers=[], checks=[check], recording=False) as running:
+        assert math.isnan(guard())
+        assert running.flush(SOON)
+        assert "fallback" == guard.state
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            assert 0.5 == guard()
+            assert running.flush(SOON)
+        assert "fallback" == guard.state
 
 
 def test_it_follows_alerts_that_are_chosen(monitor: Monitor) -> None:

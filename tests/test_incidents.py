@@ -294,8 +294,10 @@ def test_a_clock_that_is_set_back_changes_no_order() -> None:
 
 def test_targets_and_signals_are_those_of_calls() -> None:
     """Whatever stands around them."""
-    assert ["predict", "predict", "app.queue"] == [
-        subject(one(target=target)) for target in ("predict{model=v7, a=b}", "predict > forward", "app.queue{name=x}")
+    of_calls = ("predict{model=v7, a=b}", "predict > forward", "predict outputs", "predict inputs.text")
+    assert ["predict"] * 4 == [subject(one(target=target)) for target in of_calls]
+    assert ["app.queue", "app outputs_of"] == [
+        subject(one(target=target)) for target in ("app.queue{name=x}", "app outputs_of")
     ]
     assert ["predict", "app.queue"] == [signal("predict > forward: rose from 1 to 2"), signal("app.queue")]
 

@@ -497,6 +497,41 @@ print(json.dumps({
     } == told
 
 
+def test_switched_off_each_check_can_be_set_up(tmp_path: Path) -> None:
+    """With HOLTER_DISABLED=1 checks, guards and silences take what `watch` returned, and then do nothing."""
+    program = """
+import holter
+watched = holter.watch(lambda x: x, name="predict")
+class Model:
+    @holter.watch
+    def predict(self, x): return x
+fast = holter.Limit(watched, "p99", above=0.2)
+checks = [
+    fast, holter.SLO(Model.predict, below=0.2), holter.Stall(Model().predict), holter.Stall(), holter.Leak(),
+    holter.Saturation(watched), holter.NonFinite(watched), holter.OutOfRange(watched, low=0, high=1),
+]
+wanted = holter.Wanted.of(watched, "inputs", "x")
+guard = holter.Guard(watched, lambda x: -1, when=fast)
+with holter.start("service", checks=checks) as monitor:
+    print(guard(3), wanted.source, holter.alerts(), holter.snapshot().find(watched))
+for wrong in (lambda: holter.Limit(watched, "no statistic", above=1), lambda: holter.Limit(3, "p99", above=1)):
+    try:
+        wrong()
+    except holter.ConfigurationError:
+        print("refused")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "HOLTER_DISABLED": "1"},
+    )
+    assert "" == done.stderr
+    assert ["3 inputs () None", "refused", "refused"] == done.stdout.splitlines()
+
+
 def test_only_a_one_switches_off() -> None:
     """An empty or other value of the variable leaves holter on."""
     program = "import holter; f = lambda: 1; print(holter.watch(f) is f)"

@@ -46,6 +46,9 @@ def seen(one: Silences, now_ns: int = NOW_NS, **facts: Any) -> str | None:
         ("predict", {}),
         ("predict", {"target": "predict{model=v7}"}),
         ("predict{model=v7}", {"target": "predict{model=v7}"}),
+        ("predict", {"target": "predict outputs"}),
+        ("predict", {"target": "predict outputs.score"}),
+        ("predict outputs.score", {"target": "predict outputs.score"}),
         ("5e1f", {"incident": "5e1f"}),
     ],
 )

@@ -117,6 +117,18 @@ def test_works_before_start_and_after_stop(monitors: Callable[..., Monitor]) -> 
     assert any(line.split()[:2] == ["work", "5"] for line in str(monitor.summary()).splitlines())
 
 
+def test_alerts_stay_when_it_has_stopped() -> None:
+    """In a group too, which it has left by then: what is printed behind the block tells of the trouble."""
+    check = holter.Limit("app.queue.length", "last", above=3)
+    with Monitor("test", samplers=[], checks=[check], group="stays") as monitor:
+        monitor.gauge("app.queue.length").set(4)
+        monitor.flush()
+        (fired,) = monitor.alerts()
+    assert (fired.id,) == tuple(one.id for one in monitor.alerts())
+    assert "app.queue.length is 4, above the limit of 3" in str(monitor.summary())
+    assert (fired.id,) == tuple(one.id for one in monitor.alerts())
+
+
 def test_a_summary_is_made_while_intervals_end(monitors: Callable[..., Monitor]) -> None:
     """It reads one state of the past, however many intervals are added meanwhile."""
     monitor, stopping = monitors().start(), threading.Event()

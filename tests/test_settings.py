@@ -140,3 +140,67 @@ def test_equal_are_those_of_the_same_types_and_settings(tmp_path: Path) -> None:
     ]
     assert [] == [(one, other) for at, one in enumerate(others) for other in others[:at] if one == other]
     assert [] == [one for one in others if one == make()]
+
+
+PREDICT = holter.watch(len, name="measured by its length")
+
+
+@pytest.mark.parametrize(
+    ("kind", "usual", "other"),
+    [
+        (
+            lambda **given: holter.Limit(PREDICT, **given),
+            {"statistic": "p99", "above": 1},
+            {"statistic": "p90", "above": 2, "window_seconds": 5, "for_seconds": 3, "clear_at": 0.5}
+            | {"minimum_calls": 4, "where": {"model": "v7"}, "severity": "critical"},
+        ),
+        (
+            lambda **given: holter.SLO(PREDICT, **given),
+            {"below": 1},
+            {"below": 2, "objective": 0.9, "window_seconds": 86_400, "where": {"model": "v7"}, "name": "fast"},
+        ),
+        (
+            lambda **given: holter.Stall(PREDICT, **given),
+            {},
+            {"after_seconds": 3, "silent_seconds": "learnt", "factor": 3, "at_least_seconds": 3, "grace_seconds": 3}
+            | {"minimum_calls": 3, "where": {"model": "v7"}, "severity": "warning"},
+        ),
+        (
+            lambda **given: holter.Leak("app.m", **given),
+            {},
+            {"where": {"model": "v7"}, "limit": 3, "window_seconds": 3, "warm_up_seconds": 3, "least_growth": 3},
+        ),
+        (
+            lambda **given: holter.Saturation(PREDICT, **given),
+            {},
+            {"queue": "app.m", "where": {"model": "v7"}, "minimum": 3, "growth": 3, "window_seconds": 3}
+            | {"severity": "critical"},
+        ),
+        (
+            lambda **given: holter.NonFinite(PREDICT, **given),
+            {},
+            {"outputs": "score", "share": 0.1, "minimum_values": 3, "window_seconds": 3, "severity": "info"},
+        ),
+        (
+            lambda **given: holter.OutOfRange(PREDICT, **given),
+            {"low": 0},
+            {"low": 1, "high": 3, "outputs": "score", "share": 0.1, "minimum_values": 3, "window_seconds": 3}
+            | {"severity": "info"},
+        ),
+        (
+            holter.Webhook,
+            {"url": "http://a/b"},
+            {"url": "http://a/c", "headers": {"a": "b"}, "timeout": 3, "name": "desk"},
+        ),
+        (
+            holter.Alertmanager,
+            {"url": "http://a/b"},
+            {"url": "http://a/c", "labels": {"a": "b"}, "generator_url": "http://a", "resend_seconds": 3}
+            | {"headers": {"a": "b"}, "timeout": 3, "name": "desk"},
+        ),
+    ],
+)
+def test_one_with_another_setting_is_another(kind: Any, usual: dict[str, Any], other: dict[str, Any]) -> None:
+    """A second start has it take effect, and its alerts have ids of their own."""
+    assert repr(kind(**usual)) == repr(kind(**usual))
+    assert [] == [name for name in other if repr(kind(**usual)) == repr(kind(**{**usual, name: other[name]}))]

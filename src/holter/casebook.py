@@ -45,6 +45,8 @@ class Casebook:
         self.silences, self.outbox, self.incidents = silences, Outbox(base), Incidents()
         self._courses = {True: Course(), False: Course()}
         """Of all processes together, and of this one."""
+        self._resumed: set[str] = set()
+        """Of which incidents the log has said that they go on here."""
 
     def begin(self) -> None:
         """Begin a turn."""
@@ -57,15 +59,22 @@ class Casebook:
     def adopt(self, incidents: Iterable[Incident], snapshot: Snapshot) -> None:
         """Go on with what another process knew of *incidents*, in place of what this one did."""
         self.incidents.load(incidents, snapshot.time_ns)
+        self._resumed.clear()
         self._courses[True] = Course()
         self.post(snapshot)
 
     def resume(self, alert: Alert) -> None:
-        """Take over an *alert* of another process that goes on here; it is no new one, so only the log says so."""
+        """
+        Take over an *alert* of another process that goes on here; it is no new one, so only the log says so.
+
+        As with new ones, what belongs to an incident of which it has said so is information.
+        """
         self.alerts[alert.id] = alert
         self.changed.append(alert)
         self.incidents.resume(alert)
-        _LOGGER.warning("holter: firing already: %s", words.clean(alert.message, 500))
+        level = logging.INFO if alert.incident and alert.incident in self._resumed else logging.WARNING
+        self._resumed.add(alert.incident)
+        _LOGGER.log(level, "holter: firing already: %s", words.clean(alert.message, 500))
 
     def follow(self, snapshot: Snapshot, *, is_whole: bool) -> None:
         """Take in an interval, of all processes or of this one, so that it is known what moves."""

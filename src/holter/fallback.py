@@ -65,7 +65,8 @@ class Guard(Generic[P, R]):
 
     **While the alert fires on**, as that of an objective does for hours, *primary* serves on probation: its calls
     are measured like trials, and it is left again if they have clearly become bad. Alerts that are not on *primary*
-    itself, as one on the memory of a GPU, tell the truth meanwhile: no trial begins while they fire. *hold* says so
+    itself, as one on the memory of a GPU, tell the truth meanwhile, and those on its values, as of `NonFinite`, say
+    what no trial looks at: none begins while they fire. *hold* says so
     (True), or the contrary, of all alerts.
 
     Each switch is a line of the log, counts in ``holter.guard.switches`` and shows in ``holter.guard.state`` and in
@@ -276,10 +277,11 @@ class Guard(Generic[P, R]):
         return self._name if side == "primary" else self._other
 
     def _sees_others(self, alert: Alert) -> bool:
-        """Whether *alert* is on something else than the calls of the primary, which it goes on to see."""
+        """Whether *alert* is on something else than how the calls of the primary end, which is what trials see."""
         name = words.clean(self._name, limit=200)
         rest = alert.target.removeprefix(name)
-        return len(rest) == len(alert.target) or rest[:1].isalnum() or rest[:1] in (".", "_", "<")
+        is_of_data = words.whose(alert.target) == name and rest[:1] == " "
+        return is_of_data or len(rest) == len(alert.target) or rest[:1].isalnum() or rest[:1] in (".", "_", "<")
 
 
 def _again(primary: Any, fallback: Any, options: dict[str, Any]) -> Guard[..., Any]:

@@ -22,7 +22,7 @@ from holter.documents import alert_row, decode_alert
 from holter.model import Alert, AlertState, Process, Silence
 from holter.names import CALL_NAME
 from holter.notice import MOST_OTHERS, Notice, brief
-from holter.words import clean
+from holter.words import clean, whose
 
 TOGETHER_NS: Final = 120_000_000_000
 MOST_INCIDENTS: Final = 200
@@ -41,9 +41,9 @@ _SHARED: Final = (
 
 def subject(alert: Alert) -> str:
     """Return the call that *alert* is of, without the stage, else the metric."""
-    base, _, rest = alert.target.partition("{")
+    rest = alert.target.partition("{")[2]
     named = next((part for part in rest.rstrip("}").split(", ") if part.startswith(f"{CALL_NAME}=")), "")
-    return named.partition("=")[2] or base.partition(" > ")[0]
+    return named.partition("=")[2] or whose(alert.target).partition(" > ")[0]
 
 
 def signal(told: str) -> str:

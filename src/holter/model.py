@@ -8,10 +8,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kind, Series
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
+from holter.options import DISABLED
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
 from holter.silencing import Silence
 from holter.slowcall import Pause, SlowCall, Stage
+from holter.words import whose
 
 __all__ = [
     "NO_ATTRIBUTES",
@@ -198,6 +200,9 @@ def resolve_target(target: object, where: Attributes | None = None) -> tuple[str
     if isinstance(target, str):
         return target, where or NO_ATTRIBUTES
     call = getattr(target, "__holter_call__", None)
+    if DISABLED and callable(target) and not isinstance(call, str):
+        # What watch() returned is the function itself, and set-up has to go through.
+        call = str(getattr(target, "__qualname__", type(target).__qualname__))
     if not isinstance(call, str):
         raise TypeError(f"expected a watched function or a metric's name, got {type(target).__name__}")
     return CALL_DURATION, {**(where or {}), CALL_NAME: call}
@@ -244,8 +249,8 @@ class Alert:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """By what it can be silenced: its own id, its check, its target with and without attributes, its incident."""
-        return self.id, self.check, self.target, self.target.partition("{")[0], self.incident
+        """By what it can be silenced: its id, its check, its target, the call or metric that is of, its incident."""
+        return self.id, self.check, self.target, whose(self.target), self.incident
 
 
 Source = Literal["inputs", "outputs"]

@@ -193,7 +193,7 @@ class Monitor(Instruments):
         Export what has been recorded, close the exporters and end the threads.
 
         Returns whether everything was exported within *timeout* seconds; what hangs is left
-        behind. Series and figures stay, and can be read by ``summary`` and ``snapshot``.
+        behind. Series, figures and alerts stay, and can be read by ``summary``, ``snapshot`` and ``alerts``.
         """
         if not self.is_running:
             return True
@@ -344,7 +344,8 @@ class Monitor(Instruments):
     def alerts(self) -> tuple[Alert, ...]:
         """Return the alerts in their latest state, the oldest first; at most 1,000, of other processes 64."""
         own = tuple(self._judges.alerts.values())
-        return self._scope.guard.run("group", own, self._membership.alerts, own)
+        # Once it has left its group it leads nothing, and what it has judged is what it knows.
+        return self._scope.guard.run("group", own, self._membership.alerts, own) if self.is_running else own
 
     def silence(self, name: object, *, minutes: float, reason: str) -> Silence:
         """Tell nobody of alerts of this *name* for so many *minutes*, as `silence` of the module does; return how."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,6 +11,8 @@ from typing import Any, Final
 from holter.errors import ConfigurationError
 from holter.metric import NO_ATTRIBUTES, Attributes
 
+DISABLED: Final = os.environ.get("HOLTER_DISABLED") == "1"
+"""Whether nothing is recorded, by the user's wish."""
 LONGEST_NAME: Final = 200
 # Seconds that stop, flush and the end of the program may take for exporting.
 DEFAULT_TIMEOUT: Final = 2.0

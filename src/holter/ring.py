@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from holter.options import DISABLED
 from holter.record import (
     CAPACITY_WORD,
     FIRST_RECORD_WORD,
@@ -36,8 +37,6 @@ __all__ = [
     "joined",
     "selected",
 ]
-
-DISABLED: Final = os.environ.get("HOLTER_DISABLED") == "1"
 
 
 def _native() -> Any:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Self, get_args
 
-from holter.arguments import finite_number
+from holter.arguments import count_from_one, finite_number, one_of
 from holter.errors import ConfigurationError
 from holter.measure import Measure
 from holter.model import Severity, Statistics
@@ -85,13 +85,10 @@ class Rule:
         """Refuse what cannot work."""
         if self.for_seconds < 0:
             raise ConfigurationError(f"for_seconds must be 0 or more, got {self.for_seconds!r}")
-        calls: object = self.minimum_calls
-        if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
-            raise ConfigurationError(f"minimum_calls must be a whole number from 1 on, got {calls!r}")
+        calls = count_from_one("minimum_calls", self.minimum_calls)
         if calls > 1 and self.measure.statistic in WITHOUT_COUNT:
             raise ConfigurationError(f"minimum_calls has no meaning for {self.measure.statistic!r}: leave it out")
-        if self.severity not in get_args(Severity):
-            raise ConfigurationError(f"severity must be one of {', '.join(get_args(Severity))}, got {self.severity!r}")
+        one_of("severity", get_args(Severity), self.severity)
 
     def value(self, statistics: Statistics) -> float | None:
         """Return the value to judge, or None where there is too little to judge by."""

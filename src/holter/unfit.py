@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from holter.arguments import finite_number, positive_seconds
+from holter.arguments import count_from_one, finite_number, one_of, positive_seconds
 from holter.budget import EventWindow
 from holter.errors import ConfigurationError
 from holter.measure import Measure
@@ -67,14 +67,9 @@ class ValueCheck:
         self._share = finite_number("share", share)
         if not 0 <= self._share < 1:
             raise ConfigurationError(f"share must be from 0 to less than 1, as 0.01 for 1 %, got {share!r}")
-        least: object = minimum_values
-        if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-            raise ConfigurationError(f"minimum_values must be a whole number from 1 on, got {minimum_values!r}")
-        self._minimum = least
+        self._minimum = count_from_one("minimum_values", minimum_values)
         self._seconds = positive_seconds("window_seconds", window_seconds)
-        if severity not in get_args(Severity):
-            raise ConfigurationError(f"severity must be one of {', '.join(get_args(Severity))}, got {severity!r}")
-        self._severity: Severity = severity
+        self._severity: Severity = one_of("severity", get_args(Severity), severity)
         self.observes: tuple[Wanted, ...] = ()
         self._what = self._measure.target
         if not isinstance(target, str):
@@ -132,11 +127,12 @@ class ValueCheck:
             self._columns[name] += int(np.count_nonzero(where))
 
     def _observed_as(self) -> dict[str, AttributeValue]:
-        """Return the attributes of what this check counts, so that no other counts there."""
+        """Return the attributes of what this check counts, so that no other counts there, be it alike."""
+        terms = f"{self._severity} from {self._minimum:,} in {self._seconds:g} s"
         return {
             CALL_NAME: str(self._measure.call),
             OBSERVATION_NAME: _label(self.observes[0]),
-            CHECK_NAME: f"{self.check}: {self._expected_values()}",
+            CHECK_NAME: f"{self.check}: {self._expected()}; {terms}",
         }
 
     # -- whoever leads
@@ -339,13 +335,23 @@ def may_be(series: Series, where: Attributes) -> bool:
     return all(series.attributes.get(key, value) == value for key, value in where.items())
 
 
+def _mark(selector: Any) -> str:
+    """Return what tells one lambda from the next, the same in all processes of a service; all others have names."""
+    code = getattr(selector, "__code__", None)
+    if code is None or code.co_name != "<lambda>":
+        return ""
+    # Of other constants the repr may be another in each process: it has an address, or the order of a set.
+    constants = [one for one in code.co_consts if type(one) in (str, int, float, bytes)]
+    return f" {crc32(repr((code.co_code, code.co_names, constants)).encode()):08x}"
+
+
 def _label(wish: Wanted) -> str:
     """Return what is looked at, on one line: "outputs", "outputs.score"."""
     selector = wish.selector
     if selector is None:
         return wish.source
     if callable(selector):
-        named = getattr(selector, "__qualname__", type(selector).__name__)
+        named = clean(getattr(selector, "__qualname__", type(selector).__name__), 80) + _mark(selector)
     else:
         named = selector if isinstance(selector, str) else ",".join(selector)
     return clean(f"{wish.source}.{named}", 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 _LARGE: Final = 1000.0
@@ -13,6 +14,8 @@ _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 _ALMOST_ALL: Final = 99.95
+# Its attributes, and what of its data is looked at.
+_REST: Final = re.compile(r"\{| (?:in|out)puts(?:\.|$)")
 
 
 def number(value: float) -> str:
@@ -120,3 +123,8 @@ def clean(text: str, limit: int = 120) -> str:
             letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in shown
         )
     return shown if len(shown) <= limit else shown[: max(0, limit - 1)] + "…"
+
+
+def whose(target: str) -> str:
+    """Return the call or metric that a *target* is of: "predict" of "predict{model=v7}" and "predict outputs.score"."""
+    return _REST.split(target, maxsplit=1)[0]

@@ -136,10 +136,13 @@ class OutOfRange(ValueCheck):
     ) -> None:
         if low is None and high is None:
             raise ConfigurationError("expected the range that values can have: give low=, high= or both")
-        self._bounds = Bounds.checked(
-            None if high is None else finite_number("high", high), None if low is None else finite_number("low", low)
+        low, high = (
+            None if low is None else finite_number("low", low),
+            None if high is None else finite_number("high", high),
         )
-        low, high = self._bounds.below, self._bounds.above
+        if low is not None and high is not None and high < low:
+            raise ConfigurationError(f"high={high!r} is less than low={low!r}: every value would be outside")
+        self._bounds = Bounds(above=high, below=low)
         if low is None or high is None:
             self.adjective = f"above {number(high or 0.0)}" if low is None else f"below {number(low)}"
         else:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args
 from zlib import crc32
 
-from holter.arguments import finite_number, positive_seconds
+from holter.arguments import finite_number, one_of, positive_seconds
 from holter.backlog import SCALES, Backlog, Pile
 from holter.errors import ConfigurationError
 from holter.measure import Measure
@@ -70,8 +70,7 @@ class Saturation:
             raise ConfigurationError(f"minimum must be greater than 0, got {minimum!r}")
         if self._growth < _LEAST_GROWTH:
             raise ConfigurationError(f"growth must be {_LEAST_GROWTH} or more, got {growth!r}")
-        if severity not in get_args(Severity):
-            raise ConfigurationError(f"severity must be one of {', '.join(get_args(Severity))}, got {severity!r}")
+        one_of("severity", get_args(Severity), severity)
         self._seconds = positive_seconds("window_seconds", window_seconds)
         self._severity: Severity = severity
         self._instance: str | None = None

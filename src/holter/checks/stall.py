@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, Final, Literal, get_args
 from zlib import crc32
 
-from holter.arguments import finite_number, positive_seconds
+from holter.arguments import count_from_one, finite_number, one_of, positive_seconds
 from holter.errors import ConfigurationError
 from holter.hung import HungCalls, Still
 from holter.measure import Measure
@@ -23,6 +23,7 @@ _WHERE: Final = {
     "task": "its task awaits in",
     "event loop": "its event loop is blocked in",
 }
+_SEVERITY: Final = "critical"
 _NOUNS: Final = {"call": "call", "item": "stream", "step": "step"}
 _SHOWN: Final = 300
 _HELD_UP_NS: Final = 10_000_000_000
@@ -86,7 +87,7 @@ class Stall:
         grace_seconds: float = 300.0,
         minimum_calls: int = 100,
         where: Attributes | None = None,
-        severity: Severity = "critical",
+        severity: Severity = _SEVERITY,
         _stand_of: Callable[[Still], Stand | None] = _stand_of,
     ) -> None:
         self._measure = None if target is None else Measure.of(target, "rate", where)
@@ -103,15 +104,11 @@ class Stall:
         )
         if self._allowance.factor < 1:
             raise ConfigurationError(f"factor must be at least 1, got {factor!r}")
-        if type(minimum_calls) is not int or minimum_calls < 1:
-            raise ConfigurationError(f"minimum_calls must be a whole number that is at least 1, got {minimum_calls!r}")
+        count_from_one("minimum_calls", minimum_calls)
         self._silent: Any = silent_seconds
         if silent_seconds is not None and silent_seconds != "learnt":
             self._silent = positive_seconds("silent_seconds", silent_seconds)
-        if severity not in get_args(Severity):
-            known = ", ".join(f'"{one}"' for one in get_args(Severity))
-            raise ConfigurationError(f"severity must be {known}, got {severity!r}")
-        self._severity: Severity = severity
+        self._severity: Severity = one_of("severity", get_args(Severity), severity)
         self._stand_of = _stand_of
         self._begin("")
 
@@ -120,6 +117,8 @@ class Stall:
         options = {name: value for name, value in asdict(self._allowance).items() if value != usual[name]}
         if self._silent is not None:
             options["silent_seconds"] = self._silent
+        if self._severity != _SEVERITY:
+            options["severity"] = self._severity
         target = [] if self._target is None else [repr(self._target)]
         return f"Stall({', '.join([*target, *(f'{name}={value!r}' for name, value in options.items())])})"
 
