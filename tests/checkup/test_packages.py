@@ -73,7 +73,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("extra", ["console", "otlp", "otlp-grpc", "demo", "gpu"])
+@pytest.mark.parametrize("extra", ["console", "otlp", "otlp-grpc", "demo", "gpu", "profile"])
 def test_an_extra_that_is_missing_is_mended(extra: str, environment: Environment) -> None:
     """By its name, in quotes, because shells take brackets for patterns; holter itself stays as it is."""
     told = assert_mended(environment.shell(), extra, state="missing", mend=f"pip install 'holter[{extra}]'")
@@ -153,6 +153,6 @@ def test_versions_are_compared_as_numbers() -> None:
 def test_all_is_told_that_the_metadata_name() -> None:
     """Each extra but those for developers of holter, whatever extras there are."""
     subjects = [finding.subject for finding in packages()]
-    assert ["extension", "packages", "console", "demo", "otlp", "otlp-grpc"] == [
+    assert ["extension", "packages", "console", "demo", "otlp", "otlp-grpc", "profile"] == [
         subject for subject in subjects if subject not in ("top", "gpu")
     ]
