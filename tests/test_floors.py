@@ -25,7 +25,7 @@ FLOORS = {
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
     "loops pauses runqueue throttling attached chosen ordering",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
-    "surprise budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
+    "surprise signals budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
     "containercourse losses",
     "outer rooms": "probes samplers checks exporters watch target targets",

@@ -31,6 +31,7 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter import targets as targets
+    from holter.checks.anomaly import Anomaly
     from holter.checks.limit import Limit
     from holter.checks.slo import SLO
     from holter.endpoint import prometheus_app, prometheus_collector
@@ -70,6 +71,7 @@ __all__ = [
     "ASGI",
     "SLO",
     "Alert",
+    "Anomaly",
     "CSVFile",
     "Check",
     "ConfigurationError",
@@ -129,6 +131,7 @@ __all__ = [
 # pays for watching.
 _LATER = {
     "ASGI": "probes.requests",
+    "Anomaly": "checks.anomaly",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",

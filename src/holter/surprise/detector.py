@@ -22,7 +22,7 @@ from holter.surprise.baseline import Baseline
 from holter.surprise.extremes import Extremes
 from holter.surprise.memory import Memory
 from holter.surprise.normal import Bools, Floats
-from holter.surprise.ranks import Ranks
+from holter.surprise.ranks import GRID, Ranks
 from holter.surprise.walks import Tails, excess_of, level_of
 
 BLOCK: Final = 32
@@ -51,6 +51,8 @@ _UNUSUAL_STEPS: Final = 1_000.0
 _ANEW_STEPS: Final = 3_000.0
 _CUT_STEPS: Final = 10_000.0
 _MOST_UNUSUAL: Final = 500
+_KEPT: Final = 500.0
+"""For so many values counts what was usual before."""
 _SCATTER_STEPS: Final = 1_000.0
 
 
@@ -94,6 +96,9 @@ class Detector:
         self.age = np.zeros(count)
         """How many values each signal had."""
         self.walks = np.zeros((WALKS, count), np.float32)
+        self.lasting = np.zeros((WALKS, count), np.uint16)
+        self._lasted = np.zeros((WALKS, count), np.uint16)
+        """How many steps ago each walk was 0."""
         self.scatter = np.ones(count, np.float32)
         """The mean square of scores about what is usual."""
         self.square = np.tile(np.array([[1.0], [1.35]], np.float32), (1, count))
@@ -152,9 +157,10 @@ class Detector:
         if not high.any():
             return np.zeros(self.count, np.bool_)
         self._high |= (high.any(0) & judged).astype(np.uint32) << np.uint32(at)
-        alarms: Bools = (heights > self._thresholds).any(0) & judged
+        alarms: Bools = (heights > self._thresholds).any(0) & judged & ~self.is_unjudgeable
         anew = (heights > self._anew_heights).any(0) & judged
         if anew.any():
+            self._lasted[:, anew] = self.lasting[:, anew]
             self.walks[:, anew] = 0.0
         return alarms
 
@@ -172,6 +178,8 @@ class Detector:
             step *= judged
         self.walks += step
         np.maximum(self.walks, 0.0, out=self.walks)
+        self.lasting += 1
+        self.lasting *= self.walks > 0.0
         np.maximum(self._highest, self.walks, out=self._highest)
 
     def steps_between(self) -> Floats:
@@ -182,6 +190,24 @@ class Detector:
         """
         steps = self._steps_until(self.heights)
         return np.where(self.judged, steps * self.share, 0.0)
+
+    def lasting_of(self, row: int, statistic: int) -> int:
+        """Return for how many steps a *statistic* had been above 0 when its signal last called for an alarm."""
+        return int(self._lasted[statistic, row]) if statistic < WALKS else 1
+
+    def face(self, row: int, direction: int) -> None:
+        """Let only more than usual count for a signal, or less, or both."""
+        self.share[:, row] = shares(direction)[:, 0]
+        self.sides[:, row] = 0.0 if direction > 0 else -_CLIP, 0.0 if direction < 0 else _CLIP
+
+    def range_of(self, row: int) -> tuple[float, float]:
+        """Return between which values 95 of 100 of a signal's lie at this time, by what it did so far."""
+        usual = float(self.baseline.level[row])
+        if self.baseline.is_used[row]:
+            usual += float(self.baseline.of_day[row, int(self.baseline.bins(self._now).ravel()[0])])
+        reach = 2.0 * float(np.sqrt(self.scatter[row]))
+        low, high = np.interp([usual - reach, usual + reach], GRID, self.ranks.quantiles[row])
+        return float(low + self.origin[row]), float(high + self.origin[row])
 
     def ask(self, steps_between: npt.ArrayLike) -> None:
         """Let the alarms of a signal be so many steps apart in the mean while nothing changes; infinite for none."""
@@ -205,11 +231,17 @@ class Detector:
         outside = np.stack([(most - self._median) / self._up, (self._median - least) / self._down])
         with np.errstate(divide="ignore"):
             cut = self.tails.heights_for(_CUT_STEPS / self.share[:WALKS])
-        self.tails.learn(self._highest.astype(np.float64), cut, has)
-        self.extremes.learn(np.log1p(np.maximum(outside, 0.0)), there.sum(1), has)
+        # Of a long trouble only its first block tells of what the walks and the values did before.
+        is_told = has & (self.unusual < BLOCK)
+        self.tails.learn(self._highest.astype(np.float64), cut, is_told)
+        self.extremes.learn(np.log1p(np.maximum(outside, 0.0)), there.sum(1), is_told)
         is_high = (self._high[:, None] >> np.arange(BLOCK, dtype=np.uint32)) & np.uint32(1) > 0
         is_new_usual = self.unusual >= _MOST_UNUSUAL
-        self.unusual = np.maximum(self.unusual + 2.0 * is_high.sum(1) - BLOCK, 0.0).astype(np.float32)
+        highs = is_high.sum(1)
+        self.unusual = np.maximum(self.unusual + 2.0 * highs - BLOCK, 0.0).astype(np.float32)
+        self.unusual[is_new_usual & (highs == 0)] = 0.0
+        self.walks[:, is_new_usual] = 0.0
+        self.ranks.known[is_new_usual] = np.minimum(self.ranks.known[is_new_usual], _KEPT)
         taught = there & (~is_high | is_new_usual[:, None])
         bins = np.broadcast_to(self._bins.astype(np.intp), values.shape)
         scores = self._scores.astype(np.float64)
@@ -273,7 +305,7 @@ class Detector:
             *((one, 1) for one in (baseline.error, tails.level, tails.excess, tails.blocks, memory.variance)),
             *((one, 1) for one in (self.share, self.sides, self.walks, self.square, self._highest)),
             *((one, 0) for one in (self._values, self._scores, self._high, extremes.blocks, extremes.values)),
-            (extremes.top, 1),
+            *((one, 1) for one in (extremes.top, self.lasting)),
         ]
 
     def prepare(self) -> None:
@@ -282,6 +314,7 @@ class Detector:
         self.extremes.prepare()
         self._are_new = bool(np.isnan(self.origin).any())
         self.is_judging: Bools = self.ranks.known >= LEAST_VALUES
+        self.is_unjudgeable = self.memory.is_long
         self._per_scatter = 1.0 / np.sqrt(np.maximum(self.scatter, 0.02))
         self._per_square = 1.0 / np.sqrt(np.maximum(self.square[1], 0.05))
         median, up, down = self.ranks.spread()

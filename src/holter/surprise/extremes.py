@@ -2,8 +2,8 @@
 How rare a value is that lies beyond nearly all that a signal ever showed.
 
 Kept are the eight largest block maxima on each side, in orders of magnitude about the median: a new record among n
-values is one in n + 1, whatever the distribution. How much further than that, the spacing of the eight tells: exponential
-in orders of magnitude, which is exact for tails that fall like a power (Hill, 1975) and on the safe side for lighter
+values is one in n + 1, whatever the distribution. How much further than that, the spacing of the eight tells, which is
+exponential in orders of magnitude: exact for tails that fall like a power (Hill, 1975), on the safe side for lighter
 ones. As for walks it is the predictive share that counts, so that eight values are not taken for certainty.
 """
 

@@ -11,7 +11,7 @@ from holter.surprise.normal import Bools, Floats
 _GROUP: Final = 8
 _LEAST_GROUPS: Final = 6
 _MOST_GROUPS: Final = 24.0
-_LONG: Final = 0.5
+_LONG: Final = 0.35
 _LEAST: Final = 1e-4
 """Means of 8 blocks have an eighth of the variance of one where nothing is remembered, all of it where all is."""
 

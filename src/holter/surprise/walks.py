@@ -40,7 +40,7 @@ class Tails:
     def __init__(self, count: int, block: int, level: Floats, excess: Floats) -> None:
         self.block = block
         shape = (len(level), count)
-        self._prior, self._first = excess[:, None], level[:, None]
+        self._prior = excess[:, None]
         self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
         self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
         """The mean excess over the level."""
@@ -60,6 +60,10 @@ class Tails:
         steps: Floats = self.block * np.exp(np.minimum(-log_share, 600.0))
         # Below the level all that is known is that it is nothing unusual.
         return np.where(heights > self.level, steps, 1.0)
+
+    def sureness(self, statistic: int, row: int) -> float:
+        """Return by what factor the mean excess may be off, one time in ten: 1.2 for a fifth."""
+        return 1.0 + 1.645 / float(np.sqrt(self.excesses[statistic, row]))
 
     def heights_for(self, steps: Floats) -> Floats:
         """Return the height that each is above once in so many *steps*, in the mean; infinite for infinite steps."""
@@ -85,13 +89,12 @@ class Tails:
         self.level += np.where(learns, move, 0.0).astype(np.float32)
         self.excess += np.where(learns, gain, 0.0).astype(np.float32)
         np.maximum(self.excess, 0.02 * self._prior, out=self.excess)
+        np.maximum(self.level, 0.02 * self._prior, out=self.level)
         self.blocks += learns
 
     def forget(self, which: Bools) -> None:
-        """Let what was learnt count for a few blocks only, and be no extreme, for the signals that *which* names."""
+        """Let what was learnt count for a few blocks only, for the signals that *which* names."""
         self.blocks[:, which] = np.minimum(self.blocks[:, which], _KEPT_BLOCKS)
-        self.level[:, which] = np.minimum(self.level[:, which], 2 * self._first)
-        self.excess[:, which] = np.minimum(self.excess[:, which], 2 * self._prior)
 
 
 def level_of(drift: npt.ArrayLike) -> Floats:
