@@ -155,7 +155,8 @@ class Ratios:
     """The error ratio of each series by now, against which few calls and many are put on one scale."""
 
     def __init__(self) -> None:
-        self.known: dict[Key, tuple[float, float]] = {}
+        self.known: dict[str, tuple[float, float]] = {}
+        """By the text of each signal, how many failed of how many."""
 
     def residual(self, key: Key, failed: float, count: float, weight: float) -> float:
         """
@@ -163,9 +164,9 @@ class Ratios:
 
         Anscombe's root (1948): counts about their expectation, with a variance of 1 whatever that is.
         """
-        bad, calls = self.known.get(key, (0.0, 0.0))
+        bad, calls = self.known.get(key.text, (0.0, 0.0))
         usual = (bad + 0.5 * (not calls)) / calls if calls else failed / count
-        self.known[key] = bad * (1 - weight) + failed, calls * (1 - weight) + count
+        self.known[key.text] = bad * (1 - weight) + failed, calls * (1 - weight) + count
         return 2.0 * (math.sqrt(failed + _SHRUNK) - math.sqrt(count * usual + _SHRUNK))
 
 

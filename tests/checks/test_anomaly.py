@@ -21,11 +21,11 @@ PROCESS = Process("sentiment")
 class TestAnomaly(CheckContract):
     """All of a service is a check; what is usual has to be learnt first."""
 
-    ticks = 1_500
+    ticks = 4_000
 
     def make(self, call: str) -> Anomaly:
         """Return a fresh one, which looks at everything."""
-        return Anomaly()
+        return Anomaly(false_alarms_per_week=20.0)
 
     def good(self, course: Course, call: str) -> None:
         """Calls as quick as ever, in one second of ten."""
@@ -162,10 +162,10 @@ def test_states_are_shown() -> None:
     """Learning first, judging after 64 values."""
     check, services = Anomaly(), Services(1)
     services.steps(check, 10)
-    assert {"learning": 5.0, "judging": 0.0, "unjudgeable": 0.0} == states(check)
-    services.steps(check, 100)
-    assert states(check)["judging"] == 5.0
-    assert "5 signals judging; asked: 1 false alarms a week" in check.describe()
+    assert {"learning": 6.0, "judging": 0.0, "unjudgeable": 0.0} == states(check)
+    services.steps(check, 150)
+    assert states(check)["judging"] == 6.0
+    assert "6 signals judging; asked: 1 false alarms a week" in check.describe()
 
 
 def states(check: Anomaly) -> dict[str, float]:

@@ -135,6 +135,9 @@ class Anomaly:
                 incident.moved_seconds = now
             elif not 0 <= now - incident.moved_seconds < _QUIET_SECONDS:
                 self._incidents.remove(incident)
+                for rhythm in self._rhythms:
+                    for key in incident.keys:
+                        rhythm.settle(key)
                 yield incident.alert("resolved", snapshot.time_ns)
 
     def _governed(self, snapshot: Snapshot) -> Iterator[Alert]:
@@ -205,8 +208,13 @@ class Anomaly:
 
     def save(self) -> dict[str, Any]:
         """Return what was learnt of the signals, which incidents are going on, and how many there were."""
+        rhythms = [rhythm.save(_SAVED_BYTES // len(self._rhythms)) for rhythm in self._rhythms]
         return {
-            "rhythms": [rhythm.save(_SAVED_BYTES // len(self._rhythms)) for rhythm in self._rhythms],
+            "rhythms": rhythms,
+            "ratios": [
+                {text: ratios.known[text] for text in saved if text in ratios.known}
+                for saved, ratios in zip(rhythms, self._ratios, strict=True)
+            ],
             "governor": self._governor.save(),
             "incidents": [incident.save() for incident in self._incidents],
             "loosened_ns": self._loosened_ns,
@@ -223,11 +231,15 @@ class Anomaly:
         rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
         for rhythm, saved in zip(rhythms, state["rhythms"], strict=True):
             rhythm.load(saved)
+        ratios = [Ratios() for _ in _RHYTHMS]
+        for one, saved in zip(ratios, state["ratios"], strict=True):
+            one.known = {str(text): (float(bad), float(calls)) for text, (bad, calls) in saved.items()}
         governor = Governor(self._per_week)
         governor.load(state["governor"])
         incidents = [_Incident.loaded(saved) for saved in state["incidents"]]
         loosened = state["loosened_ns"]
         self._loosened_ns = None if loosened is None else int(loosened)
+        self._ratios = ratios
         self._rhythms, self._governor, self._incidents, self._asked = rhythms, governor, incidents, 0.0
 
 

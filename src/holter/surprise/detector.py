@@ -31,6 +31,11 @@ _COLUMN: Final = _DRIFTS[:, None]
 _RISE: Final = slice(0, len(_DRIFTS))
 _FALL: Final = slice(len(_DRIFTS), 2 * len(_DRIFTS))
 _SCATTER: Final = 2 * len(_DRIFTS)
+_STEEP: Final = np.array([1, 3])
+_HELD_STEPS: Final = 4
+"""After an alarm so many steps teach nothing, and those that follow while a steep walk is not down."""
+_SURE_STEPS: Final = 100_000.0
+"""That holds for alarms as rare as this: what comes more often by itself has to be learnt."""
 WALKS: Final = _SCATTER + 1
 _VALUES: Final = slice(WALKS, WALKS + 2)
 STATISTICS: Final = ("rise", "rise", "fall", "fall", "scatter", "above", "below")
@@ -105,6 +110,8 @@ class Detector:
         """Mean and variance of the squares of scores, bounded, over their scatter."""
         self.unusual = np.zeros(count, np.float32)
         """For how many steps each signal has been unusual of late."""
+        self.held = np.zeros(count, np.int8)
+        self._are_held = False
         self.asked: Floats = np.full(count, np.inf)
         self.heights = np.zeros((len(STATISTICS), count))
         self.judged = np.zeros(count, np.bool_)
@@ -153,15 +160,23 @@ class Detector:
         heights[:WALKS] = self.walks
         np.log1p(np.maximum(above / self._up, 0.0), out=heights[WALKS])
         np.log1p(np.maximum(-above / self._down, 0.0), out=heights[WALKS + 1])
-        high = heights > self._unusual_heights
+        high: Bools = (heights > self._unusual_heights).any(0) & judged
+        if self._are_held:
+            # What has called for an alarm is unusual until its walks have come down by themselves.
+            is_up = (self.walks[_STEEP] > 0.0).any(0)
+            self.held = np.where(judged & (self.held > is_up), self.held - 1, self.held).astype(np.int8)
+            self._are_held = bool(self.held.any())
+            high |= self.held > 0
         if not high.any():
-            return np.zeros(self.count, np.bool_)
-        self._high |= (high.any(0) & judged).astype(np.uint32) << np.uint32(at)
+            return high
+        self._high |= high.astype(np.uint32) << np.uint32(at)
         alarms: Bools = (heights > self._thresholds).any(0) & judged & ~self.is_unjudgeable
         anew = (heights > self._anew_heights).any(0) & judged
         if anew.any():
             self._lasted[:, anew] = self.lasting[:, anew]
             self.walks[:, anew] = 0.0
+            self.held[alarms & (self.asked >= _SURE_STEPS)] = _HELD_STEPS
+            self._are_held = bool(self.held.any())
         return alarms
 
     def _walk(self, residual: Floats, judged: Bools) -> None:
@@ -240,7 +255,7 @@ class Detector:
         highs = is_high.sum(1)
         self.unusual = np.maximum(self.unusual + 2.0 * highs - BLOCK, 0.0).astype(np.float32)
         self.unusual[is_new_usual & (highs == 0)] = 0.0
-        self.walks[:, is_new_usual] = 0.0
+        self.walks[:, is_new_usual], self.held[is_new_usual] = 0.0, 0
         self.ranks.known[is_new_usual] = np.minimum(self.ranks.known[is_new_usual], _KEPT)
         taught = there & (~is_high | is_new_usual[:, None])
         bins = np.broadcast_to(self._bins.astype(np.intp), values.shape)
@@ -301,7 +316,7 @@ class Detector:
         return [
             *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.steps, baseline.of_day)),
             *((one, 0) for one in (baseline.visits, baseline.is_used, memory.sum, memory.blocks, self.origin)),
-            *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked)),
+            *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held)),
             *((one, 1) for one in (baseline.error, tails.level, tails.excess, tails.blocks, memory.variance)),
             *((one, 1) for one in (self.share, self.sides, self.walks, self.square, self._highest)),
             *((one, 0) for one in (self._values, self._scores, self._high, extremes.blocks, extremes.values)),
@@ -313,6 +328,7 @@ class Detector:
         self.ranks.prepare()
         self.extremes.prepare()
         self._are_new = bool(np.isnan(self.origin).any())
+        self._are_held = bool(self.held.any())
         self.is_judging: Bools = self.ranks.known >= LEAST_VALUES
         self.is_unjudgeable = self.memory.is_long
         self._per_scatter = 1.0 / np.sqrt(np.maximum(self.scatter, 0.02))

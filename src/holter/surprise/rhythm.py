@@ -20,6 +20,7 @@ _GONE_STEPS: Final = 1_000
 _SPARSE: Final = 0.1
 _LEAST_STEPS: Final = 640
 MOST_SIGNALS: Final = 100_000
+_LOOK_STEPS: Final = 5
 _MOVED_STEPS: Final = 300.0
 _MOVED_TIMES: Final = 3.0
 """What comes less often than once in so many steps, and of all signals in three, has moved along."""
@@ -51,6 +52,7 @@ class Rhythm:
         self._born = np.zeros(_FIRST, np.int64)
         self._step = 0
         self._said: dict[int, Value] = {}
+        self._earlier = [self.detector.walks.copy(), self.detector.walks.copy()]
 
     @property
     def states(self) -> dict[Key, State]:
@@ -84,15 +86,26 @@ class Rhythm:
                 values[row], self._seen[row], self._said[row] = value.judged, self._step, value
         alarms = np.flatnonzero(self.detector.update(values, time_seconds))
         self._step += 1
+        if self._step % _LOOK_STEPS == 0:
+            self._earlier = [self._earlier[1], self.detector.walks.copy()]
         return [alarm for row in alarms.tolist() if (alarm := self._alarm(row)) is not None]
 
     def moved(self) -> Iterator[Key]:
-        """Yield the signals that are unusual now, whether or not they call for an alarm."""
-        steps = np.where(self.detector.is_unjudgeable, 0.0, self.detector.steps_between().max(0))
-        for row in np.flatnonzero(steps > max(_MOVED_STEPS, _MOVED_TIMES * self.judged)).tolist():
+        """Yield the signals that are unusual now and get no less so, whether or not they call for an alarm."""
+        steps = self.detector.steps_between()
+        # A walk that comes down again tells of what was.
+        steps[:WALKS][self.detector.walks < self._earlier[0]] = 0.0
+        most = np.where(self.detector.is_unjudgeable, 0.0, steps.max(0))
+        for row in np.flatnonzero(most > max(_MOVED_STEPS, _MOVED_TIMES * self.judged)).tolist():
             key = self._keys[row]
             if key is not None:
                 yield key
+
+    def settle(self, key: Key) -> None:
+        """Let the walks of a signal begin anew: it is as usual again."""
+        row = self._rows.get(key)
+        if row is not None:
+            self.detector.walks[:, row], self.detector.held[row] = 0.0, 0
 
     def _alarm(self, row: int) -> Alarm | None:
         key, value = self._keys[row], self._said.get(row)
@@ -129,6 +142,7 @@ class Rhythm:
         more = count - self.detector.count
         self._free = [*range(count - 1, self.detector.count - 1, -1), *self._free]
         self.detector = self.detector.grown(count)
+        self._earlier = [self.detector.walks.copy(), self.detector.walks.copy()]
         self._keys += [None] * more
         self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
         self._born = np.concatenate([self._born, np.zeros(more, np.int64)])
