@@ -25,9 +25,9 @@ FLOORS = {
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
     "loops pauses runqueue throttling attached chosen ordering",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
-    "surprise signals budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
+    "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses",
+    "containercourse losses signals surprise",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
     "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",

@@ -115,7 +115,9 @@ class Anomaly:
 
     def _judged(self, alarms: list[Alarm], snapshot: Snapshot) -> Iterator[Alert]:
         now = snapshot.time_ns / 1e9
-        moved = list(dict.fromkeys(key for rhythm in self._rhythms for key in rhythm.moved()))
+        fine, coarse = self._rhythms
+        # The quicker rhythm tells sooner that all is well again.
+        moved = [*fine.moved(), *(key for key in coarse.moved() if not fine.judges(key))]
         left = []
         for alarm in sorted(alarms, key=lambda one: -one.steps_between):
             incident = next((one for one in self._incidents if one.takes(alarm.key, now)), None)
@@ -131,7 +133,7 @@ class Anomaly:
             self._governor.note(now)
             yield incident.alert("firing", snapshot.time_ns)
         for incident in list(self._incidents):
-            if any(key in incident.keys for key in moved):
+            if incident.goes_on(moved):
                 incident.moved_seconds = now
             elif not 0 <= now - incident.moved_seconds < _QUIET_SECONDS:
                 self._incidents.remove(incident)
@@ -255,6 +257,10 @@ class _Incident:
     def takes(self, key: Key, now_seconds: float) -> bool:
         """Whether an alarm of this signal belongs here."""
         return key in self.keys or 0 <= now_seconds - self.alarmed_seconds <= _TOGETHER_SECONDS
+
+    def goes_on(self, moved: list[Key]) -> bool:
+        """Whether what began it is still unusual, or a third of what came along; of many, one is at any time."""
+        return self.first.key in moved or 3 * sum(key in self.keys for key in moved) > len(self.keys)
 
     def join(self, keys: list[Key], now_seconds: float) -> None:
         """Take in signals that moved along."""

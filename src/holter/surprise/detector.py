@@ -34,7 +34,7 @@ _SCATTER: Final = 2 * len(_DRIFTS)
 _STEEP: Final = np.array([1, 3])
 _HELD_STEPS: Final = 4
 """After an alarm so many steps teach nothing, and those that follow while a steep walk is not down."""
-_SURE_STEPS: Final = 100_000.0
+_SURE_STEPS: Final = 20_000.0
 """That holds for alarms as rare as this: what comes more often by itself has to be learnt."""
 WALKS: Final = _SCATTER + 1
 _VALUES: Final = slice(WALKS, WALKS + 2)

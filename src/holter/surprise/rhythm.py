@@ -71,6 +71,11 @@ class Rhythm:
         """How many signals are judged."""
         return int((self.detector.is_judging & ~self.detector.is_unjudgeable).sum())
 
+    def judges(self, key: Key) -> bool:
+        """Whether a signal is judged in this rhythm."""
+        row = self._rows.get(key)
+        return row is not None and bool(self.detector.is_judging[row] and not self.detector.is_unjudgeable[row])
+
     def ask(self, steps_between: float) -> None:
         """Let the alarms of each signal be so many steps apart in the mean."""
         self.detector.ask(steps_between)
