@@ -266,6 +266,7 @@ class Detector:
         # About another baseline the walks are others.
         changed = used != self.baseline.is_used
         self.tails.forget(changed)
+        self.memory.forget(changed)
         self.scatter[changed & (used == 0)] *= (self.baseline.error[1] / self.baseline.error[0])[changed & (used == 0)]
         self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)))
         values[:], self._high[:], self._highest[:], self._at = np.nan, 0, 0.0, 0
@@ -354,5 +355,6 @@ class Detector:
         with np.errstate(divide="ignore"):
             thresholds = self._heights_for(self.asked / self.share)
             anew, unusual = (self._heights_for(steps / self.share) for steps in (_ANEW_STEPS, _UNUSUAL_STEPS))
-        self._thresholds, self._anew_heights = thresholds, np.maximum(thresholds, anew)
-        self._unusual_heights = np.minimum(unusual, thresholds)
+        self._thresholds = thresholds.astype(np.float32)
+        self._anew_heights = np.maximum(thresholds, anew).astype(np.float32)
+        self._unusual_heights = np.minimum(unusual, thresholds).astype(np.float32)

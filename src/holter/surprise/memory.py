@@ -40,6 +40,10 @@ class Memory:
         self.variance[1] += np.where(done, pace * (squares - self.variance[1]), 0.0).astype(np.float32)
         self.sum[done] = 0.0
 
+    def forget(self, which: Bools) -> None:
+        """Begin anew for the signals that *which* names."""
+        self.sum[which], self.blocks[which], self.variance[:, which] = 0.0, 0.0, 0.0
+
     @property
     def is_long(self) -> Bools:
         """Which signals remember for hundreds of steps; False before that can be told."""
