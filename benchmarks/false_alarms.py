@@ -91,7 +91,8 @@ def rate(*, streams: int, learnt: int, judged: int, asked: tuple[float, ...], na
     """Print how often each family calls for an alarm, beside how often that was asked for."""
     print(f"\nrate: {streams} streams, {learnt:,} steps learnt, {judged:,} judged")
     print(
-        f"{'':12} {'asked':>8} {'expected':>9} {'alarms':>7} {'incidents':>9} {'measured/asked':>15} {'95 %':>13} {'power':>6}"
+        f"{'':12} {'asked':>8} {'expected':>9} {'alarms':>7} {'incidents':>9} {'measured/asked':>15}"
+        f" {'95 %':>13} {'power':>6}"
     )
     holds = True
     for name, (draw, trouble) in families().items():

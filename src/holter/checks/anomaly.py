@@ -10,7 +10,7 @@ from zlib import crc32
 from holter.arguments import finite_number
 from holter.errors import ConfigurationError
 from holter.model import Alert, AlertState, AttributeValue, Snapshot
-from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE
+from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
 from holter.signals import Key, Ratios, Stretch, Value, values
 from holter.surprise.governor import WEEK_SECONDS, Governor
 from holter.surprise.rhythm import STATES, Alarm, Rhythm, State
@@ -194,7 +194,7 @@ class Anomaly:
         """Yield name, value and attributes of the gauges that this check shows."""
         states = self._states()
         for state in STATES:
-            yield ANOMALY_SIGNALS, float(states[state]), {ANOMALY_STATE: state}
+            yield ANOMALY_SIGNALS, float(states[state]), {ANOMALY_STATE_NAME: state}
         yield ANOMALY_INCIDENTS, float(self._governor.notified), {}
 
     def describe(self) -> str:

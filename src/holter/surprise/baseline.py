@@ -44,6 +44,8 @@ class Baseline:
         """The mean square of scores about the level alone, and about the level and the time of the day."""
         self.is_used = np.zeros(count, np.float32)
         self._most_visits = min(max(_PERIODS * period_seconds / BINS / step_seconds, _LEAST_VISITS), _MOST_VISITS)
+        # Over a whole period: within one the slow level alone is good at some hours.
+        self._error_steps = max(_ERROR_STEPS, period_seconds / step_seconds)
         self._rows = np.arange(count)
 
     def bins(self, time_seconds: npt.ArrayLike) -> npt.NDArray[np.intp]:
@@ -76,7 +78,7 @@ class Baseline:
         of_day = np.where(there, self.of_day[rows, bins], 0.0)
         left = about - of_day
         settled = has & (age_seconds > self.period_seconds)
-        pace = np.where(settled, np.minimum(count / _ERROR_STEPS, 1.0), 0.0)
+        pace = np.where(settled, np.minimum(count / self._error_steps, 1.0), 0.0)
         squares = np.stack([(about**2).sum(1), (left**2).sum(1)]) / total
         self.error += pace * (squares - self.error)
         # A block holds several values of a part: they count one by one.

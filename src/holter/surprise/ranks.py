@@ -24,7 +24,6 @@ GRID: Final = np.linspace(-3.15, 3.15, QUANTILES)
 _SPACING: Final = float(GRID[1] - GRID[0])
 _SHARES: Final = share_below(GRID)
 _EDGES: Final = np.concatenate(([0.0], (_SHARES[1:] + _SHARES[:-1]) / 2, [1.0]))
-_MASSES: Final = np.diff(_EDGES)
 _MIDDLE: Final = QUANTILES // 2
 _ABOVE: Final = int(np.searchsorted(GRID, 1.0))
 _BELOW: Final = QUANTILES - 1 - _ABOVE
@@ -91,22 +90,25 @@ class Ranks:
         new = block[rows].astype(np.float64)
         there = np.isfinite(new)
         known = self.known[rows]
-        weights = np.concatenate([np.minimum(known, self._most)[:, None] * _MASSES, there], axis=1)
-        values = np.concatenate([self.quantiles[rows].astype(np.float64), np.where(there, new, 0.0)], axis=1)
-        # What has no weight goes to the end, where it does no harm.
-        values[weights <= 0] = np.inf
+        old = np.minimum(known, self._most)
+        values = np.concatenate([self.quantiles[rows].astype(np.float64), np.where(there, new, np.inf)], axis=1)
+        # Without a past its quantiles say nothing.
+        values[known <= 0, :QUANTILES] = np.inf
         order = np.argsort(values, axis=1, kind="stable")
-        values, weights = np.take_along_axis(values, order, 1), np.take_along_axis(weights, order, 1)
-        totals = np.cumsum(weights, axis=1)
+        values, is_old = np.take_along_axis(values, order, 1), order < QUANTILES
         added = there.sum(1)
-        some = np.flatnonzero(known + added > 0)
+        some = np.flatnonzero(old + added > 0)
         if not len(some):
             return
-        values, weights, totals = values[some], weights[some], totals[some]
+        values, is_old, old = values[some], is_old[some], old[some, None]
+        is_new = ~is_old & np.isfinite(values)
+        # What the past says at each of its quantiles is their share; in between, the middle.
+        passed = np.cumsum(is_old, axis=1)
+        past = np.where(is_old, _SHARES[np.maximum(passed - 1, 0)], _EDGES[passed])
+        shares = (old * past + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
         # The largest that is known stands for all beyond, so that no infinity gets between the quantiles.
         largest = np.where(np.isinf(values), -np.inf, values).max(1)
         values = np.minimum(values, largest[:, None])
-        shares = (totals - weights / 2) / totals[:, -1:]
         # One search for all: each signal's shares lie in an interval of their own.
         offsets = 2.0 * np.arange(len(some))[:, None]
         wanted = np.broadcast_to(_SHARES, (len(some), QUANTILES)) + offsets
