@@ -89,7 +89,8 @@ class Baseline:
             known = self.of_day[self._rows, here]
             self.of_day[self._rows, here] = known + step * (about[:, part] - known)
             self.visits[self._rows, here] = np.minimum(visits.astype(np.int64) + there[:, part], int(_MOST_VISITS))
-        self.level += gain * about.sum(1) / total
+        # What the time of the day explains the level need not follow.
+        self.level += gain * np.where(self.is_used[:, None] > 0, left, about).sum(1) / total
         # What was of use is given up only when it is of none, so that the walks need not learn anew all the time.
         least = np.where(self.is_used > 0, 1.0, _TELLS) * self.error[0]
         tells = (age_seconds > 2 * self.period_seconds) & (self.error[1] < least)

@@ -25,6 +25,7 @@ _QUANTILE: Final = 0.65
 _PRIOR_BLOCKS: Final = 6.0
 """How many excesses what is known of such walks beforehand counts for."""
 _KEPT_BLOCKS: Final = 8.0
+_KEPT_TIMES: Final = 3.0
 MOST_BLOCKS: Final = 400.0
 """Older blocks count less, once so many are known."""
 
@@ -40,7 +41,7 @@ class Tails:
     def __init__(self, count: int, block: int, level: Floats, excess: Floats) -> None:
         self.block = block
         shape = (len(level), count)
-        self._prior = excess[:, None]
+        self._prior, self._first = excess[:, None], level[:, None]
         self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
         self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
         """The mean excess over the level."""
@@ -95,6 +96,8 @@ class Tails:
     def forget(self, which: Bools) -> None:
         """Let what was learnt count for a few blocks only, for the signals that *which* names."""
         self.blocks[:, which] = np.minimum(self.blocks[:, which], _KEPT_BLOCKS)
+        self.level[:, which] = np.minimum(self.level[:, which], _KEPT_TIMES * self._first)
+        self.excess[:, which] = np.minimum(self.excess[:, which], _KEPT_TIMES * self._prior)
 
 
 def level_of(drift: npt.ArrayLike) -> Floats:
