@@ -21,6 +21,9 @@ _SPARSE: Final = 0.1
 _LEAST_STEPS: Final = 640
 MOST_SIGNALS: Final = 100_000
 _LOOK_STEPS: Final = 5
+_PERIODS: Final = 2.0
+_SUDDEN_STEPS: Final = 60
+"""What was on its way for no longer than that came suddenly."""
 _MOVED_STEPS: Final = 300.0
 _MOVED_TIMES: Final = 3.0
 """What comes less often than once in so many steps, and of all signals in three, has moved along."""
@@ -93,7 +96,13 @@ class Rhythm:
         self._step += 1
         if self._step % _LOOK_STEPS == 0:
             self._earlier = [self._earlier[1], self.detector.walks.copy()]
-        return [alarm for row in alarms.tolist() if (alarm := self._alarm(row)) is not None]
+        found = ((row, self._alarm(row)) for row in alarms.tolist())
+        return [one for row, one in found if one is not None and not self._may_be_the_hour(row, one, time_seconds)]
+
+    def _may_be_the_hour(self, row: int, alarm: Alarm, time_seconds: float) -> bool:
+        """Whether what came slowly may be the time of the day, which nobody knows before two days were seen."""
+        is_young = time_seconds - self.detector.began[row] < _PERIODS * self.detector.baseline.period_seconds
+        return bool(is_young and alarm.since_seconds > _SUDDEN_STEPS * self.step_seconds)
 
     def moved(self) -> Iterator[Key]:
         """Yield the signals that are unusual now and get no less so, whether or not they call for an alarm."""
