@@ -39,6 +39,8 @@ for step in range(STEPS):
     }
     snapshot = Snapshot(START_NS + step * STEP_NS, STEP_NS, SERIES, {}, interval, process=Process(service="sentiment"))
     for alert in check.judge(snapshot):
+        if alert.severity == "info":
+            continue  # that thresholds loosen is told of all signals
         if alert.state == "firing":
             fired[alert.id] = hours[step], alert.target
         elif alert.id in fired:

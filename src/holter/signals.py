@@ -215,6 +215,8 @@ def _distribution(held: Sum, key: Key, ratios: Ratios, day_share: float) -> Iter
     if not held.histograms:
         return
     histogram = joined(held.histograms)
+    # What is judged in a slower rhythm too is joined once.
+    held.histograms = [histogram]
     seen = histogram.count
     for name, share, least in _QUANTILES:
         if seen >= least:

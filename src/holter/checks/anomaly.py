@@ -55,7 +55,7 @@ class Anomaly:
     the budget. Where more is notified than the budget explains (above the 99 % bound of a Poisson count), the
     thresholds loosen, and one message says so. Signals that move together are one incident.
 
-    Costs about 1 KiB a signal and rhythm, and some 20 us a signal and minute. Not thread-safe.
+    Costs about 1.2 KiB a signal and rhythm, and 2 % of a CPU for 12,000 signals. Not thread-safe.
 
     Raises:
         ConfigurationError: *false_alarms_per_week* is not greater than 0, or above 10,000.

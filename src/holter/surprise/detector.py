@@ -83,8 +83,8 @@ class Detector:
     """
     Judges *count* signals, one value each per *step_seconds*; see the module.
 
-    *direction* is as in `shares`, one for all or one each. Costs about 1 KiB a signal and, for 100 signals,
-    some 2 us a signal and update. Not thread-safe.
+    *direction* is as in `shares`, one for all or one each. Costs 1.2 KiB a signal and, for 100 signals,
+    1.4 us a signal and update; 73 us for one alone. Not thread-safe.
     """
 
     def __init__(self, count: int, *, step_seconds: float, direction: npt.ArrayLike = 0) -> None:
