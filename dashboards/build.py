@@ -121,6 +121,18 @@ def gpus() -> list[Panel]:
             (Query(level("hw_gpu_utilization_ratio", ',hw_gpu_task="general"'), legend),),
         ),
         Panel(
+            "Busy in the GPU",
+            "Of Hopper and newer models, in the mean: multiprocessors, tensor cores, the memory's bandwidth.",
+            "percentunit",
+            (
+                Query(level("holter_gpu_sm_utilization_ratio"), f"{legend} multiprocessors"),
+                Query(
+                    level("holter_gpu_pipe_activity_ratio", ',holter_gpu_pipe_name="tensor"'), f"{legend} tensor cores"
+                ),
+                Query(level("holter_gpu_memory_bandwidth_utilization_ratio"), f"{legend} memory bandwidth"),
+            ),
+        ),
+        Panel(
             "GPU idle while calls run",
             "At the least: the share of the time in which calls were in flight and a GPU had nothing to do.",
             "percentunit",

@@ -87,12 +87,12 @@ class Life:
             self.lost += lost
             yield records
 
-    def open_calls(self) -> list[tuple[int, int, int, int]]:
+    def open_calls(self) -> list[tuple[int, int, int, int, int]]:
         """Return the calls that run."""
         return [
-            (start, series, 77, task)
+            (start, series, 77, task, asked)
             for ring in self.all
-            for start, series, task in RingReader(ring.memory).open_calls()
+            for start, series, task, asked in RingReader(ring.memory).open_calls()
         ]
 
     def turn(self, *alerts: Alert, now: bool = False, own_history: bool = False) -> Snapshot:

@@ -24,7 +24,7 @@ from holter.documents import (
     encode_series,
 )
 from holter.metric import Series
-from holter.model import Alert, ErrorPlace, Process
+from holter.model import Alert, ErrorPlace, Process, Silence
 from holter.series import Entry
 from holter.whereabouts import Whereabouts
 
@@ -42,7 +42,8 @@ PROCESS = Process(
 ALERT = Alert(
     id="a1", check="Limit", state="firing", severity="critical", since_ns=2**60, target="predict",
     expected="p99 at most 2 s", seen="3 s", message="predict p99 is 3 s", next_step="Look.",
-    evidence={"value": 3.0, "count": 7, "stage": "forward"}, related=("queue",),
+    evidence={"value": 3.0, "count": 7, "stage": "forward"}, related=("queue",), incident="5e1f",
+    silence=Silence("predict", 5, 2**60, "deploy"),
 )  # fmt: skip
 HERE = Whereabouts(4121, 99, "boot", 7)
 

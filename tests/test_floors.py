@@ -18,18 +18,24 @@ ROOT = Path(holter.__file__).parent
 # for all modules in it, __init__ for the package itself.
 FLOORS = {
     "ground": "version errors clock words arguments options metric record values names genai reading model "
-    "environment settings layout memorylimit whereabouts halves compiled descriptors listing slowcall "
-    "gpufigures visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime storedfiles",
+    "environment settings layout grouppaths memorylimit whereabouts halves compiled descriptors listing slowcall "
+    "silencing gpufigures gpuactivity visibility kinship nvmlcalls nvml gpuhelper companion keptfiles growth treetime "
+    "storedfiles wanted",
     "memory": "distribution tally series _ring ring guard recorder scope context failure probe progress logged history "
     "sizing forkword mapping folder segments directory folded past documents recording sections recovered recorded "
     "learnt recordings leadership departed launcher members differences union portholder noted ownthreads gctimer "
-    "loops pauses runqueue throttling attached chosen ordering",
+    "loops pauses runqueue throttling attached chosen ordering passing columns tabular lookout observing gathering "
+    "notice incidents outbox keptsilences",
     "time": "fold group timeline changes verdict window measure causes rule wording sheets report slowfold slowspans "
     "budget figures loglines boundedfile polling digest totals tables memorycourse postmortem metricsdata "
     "promnames metrichelp classicbuckets pageserver exposition energy linuxprocess linuxhost linuxtree cgroups "
-    "containercourse losses signals surprise",
+    "containercourse losses awaiting stacks usual hung trials breaker serving unfit "
+    "straightness lows ascent backlog room levels leaking leakwords quiet moved posting quantiles "
+    "frequent moments vectors relation tabledata tablefiles columnprofile profile profiletable distances evidence "
+    "features blocks panes hours driftcolumn newcolumn intake driftwords signals surprise",
     "outer rooms": "probes samplers checks exporters watch target targets",
-    "top": "farewell digits progressbar instruments cost chronicle membership delivery judging upkeep sampling "
+    "top": "farewell digits progressbar instruments cost chronicle membership delivery courier casebook judge judging "
+    "upkeep sampling switches guardsettings fallback "
     "standard notices monitor default checkup cli instrumentation inplace endpoint view __init__ __main__",
 }
 

@@ -279,7 +279,7 @@ def test_cells_need_as_much_memory_as_64_series_take() -> None:
 def test_a_step_is_thrown_into_as_a_generator_is() -> None:
     """By an exception, or by its type, value and traceback; without any of them it is refused."""
     ring = Ring(64)
-    limit = memoryview(bytearray(16)).cast("q")
+    limit = memoryview(bytearray(24)).cast("q")
     limit[0] = NEVER
     nothing = lambda *_: None  # noqa: E731 - it stands for two
     probe = NATIVE.StreamProbe(*(1, 2, 3, 4, 5), lambda: ring, None, CONTEXT, None, nothing, limit, nothing)

@@ -13,8 +13,10 @@ import pytest
 
 from contracts.snapshots import Story, alert
 from holter.judging import MOST_ALERTS_KEPT, PATIENCE_SECONDS, Judges
-from holter.model import Alert, Process, Snapshot
+from holter.lookout import MOST_WAITING
+from holter.model import Alert, Observation, Process, Snapshot
 from holter.names import INTERNAL_ERRORS, PLACE
+from holter.wanted import Wanted
 from recording import Recording
 
 SOON = 20.0
@@ -118,6 +120,18 @@ def test_a_check_that_hangs_hangs_alone(benches: Callable[..., Bench]) -> None:
     assert bench.judges.deliveries[0].wait_until_idle(time.monotonic() + SOON)
     assert ["late", "e"] == bench.ask()
     assert [1, 3, 1] == seen
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"state": "ok"}, {"severity": "page"}, {"since_ns": 1.5}, {"id": 7}, {"message": None}, {"related": (1,)}]
+)
+def test_an_alert_with_fields_of_another_kind_is_the_error_of_its_check(
+    benches: Callable[..., Bench], wrong: dict[str, Any]
+) -> None:
+    """It is counted, and the alerts of others are told."""
+    bench = benches(lambda _: [alert(**wrong)], lambda _: [alert(id="right")])
+    assert [["right"], []] == [bench.ask() for _ in range(2)]
+    assert 2 == bench.recording.snapshot().find(INTERNAL_ERRORS, {PLACE: "check Check"}).total.sum
 
 
 def test_a_strict_scope_asks_in_the_thread_of_the_caller(benches: Callable[..., Bench]) -> None:
@@ -376,3 +390,156 @@ def test_what_is_of_one_process_is_not_told_to_the_next(keeping: Callable[..., B
     keeping(Counting()).ask()
     keeping(again := OfItself()).ask()
     assert 1 == again.count
+
+
+def test_alerts_that_go_on_are_told_of_once_to_other_processes(keeping: Callable[..., Bench]) -> None:
+    """Who takes them over writes them down, with the check that they are of."""
+    first = keeping(Counting())
+    assert [[], [], ["counted"]] == [first.ask() for _ in range(3)]
+    assert [("counted", repr(Counting()))] == [(one.id, one.source) for one in first.judges.alerts.values()]
+    second = keeping(Counting())
+    second.ask()
+    assert [("counted", repr(Counting()), "firing")] == [
+        (one.id, one.source, one.state) for one in second.judges.changed
+    ]
+    second.ask()
+    assert ["resolved"] == [one.state for one in second.judges.changed]
+    second.ask()
+    assert [] == second.judges.changed
+
+
+# -- checks that look at data
+
+
+class Looking:
+    """Says of what it sees what it is told to."""
+
+    def __init__(self, call: Any, observe: Callable[[Observation], Any]) -> None:
+        self.observes = [Wanted.of(call, "outputs")]
+        self.observe = observe
+
+    def judge(self, snapshot: Snapshot) -> list[Alert]:
+        """Say nothing."""
+        del snapshot
+        return []
+
+
+def looking(bench: Bench, *observe: Callable[[Observation], Any]) -> Callable[[], None]:
+    """Have checks look at a function from now on; return what calls it once and has them look."""
+    predict = bench.recording.watch(lambda: 1, name="predict")
+    bench.judges = Judges(bench.recording.scope, [Looking(predict, one) for one in observe])
+    bench._start()
+
+    def once() -> None:
+        predict()
+        bench.judges.look(time.monotonic() + SOON, patiently=True)
+
+    return once
+
+
+def test_what_a_check_counts_is_recorded(benches: Callable[..., Bench]) -> None:
+    """As counters, whichever process judges; a check need not count."""
+    bench, seen = benches(), []
+    once = looking(bench, lambda one: [("app.seen", one.count, {"a": 1}), ("app.seen", 2, {})], seen.append)
+    once()
+    once()
+    snapshot = bench.recording.snapshot()
+    assert (6, 2, 2) == (
+        snapshot.find("app.seen").total.sum,
+        snapshot.find("app.seen", {"a": 1}).total.sum,
+        len(seen),
+    )
+
+
+@pytest.mark.parametrize(
+    "observe",
+    [
+        lambda _: 1 / 0,
+        lambda _: 3,
+        lambda _: [("app.seen", float("nan"), {})],
+        lambda _: [("app.seen", -1, {})],
+        lambda _: [(3, 1, {})],
+        lambda _: ["app.seen"],
+    ],
+)
+def test_a_check_that_looks_and_fails_is_counted(benches: Callable[..., Bench], observe: Any) -> None:
+    """The others go on, and so does it with the next that it sees."""
+    bench, seen = benches(), []
+    once = looking(bench, observe, seen.append)
+    once()
+    once()
+    snapshot = bench.recording.snapshot()
+    assert (2, 2) == (snapshot.find(INTERNAL_ERRORS, {PLACE: "check Looking observe"}).total.sum, len(seen))
+    assert not any(snapshot.series[key].name == "app.seen" for key in snapshot.interval)
+
+
+def test_a_check_that_hangs_when_it_looks_hangs_alone(benches: Callable[..., Bench]) -> None:
+    """The others look on; while it is behind, no more is sampled than there is room for."""
+    bench, seen, free = benches(), [], threading.Event()
+    once = looking(bench, lambda _: free.wait(SOON) and None, seen.append)
+    predict = bench.recording.watch(lambda: 2, name="predict")
+    try:
+        predict()
+        bench.judges.look(time.monotonic() + SOON, patiently=False)
+        for _ in range(20):
+            for _ in range(50):
+                predict()
+            bench.judges.look(time.monotonic() + SOON, patiently=False)
+        assert bench.judges.deliveries[1].wait_until_idle(time.monotonic() + SOON)
+        behind = bench.judges._judges[0].show(())
+        assert 0 < behind <= MOST_WAITING
+        assert len(seen) >= behind
+    finally:
+        free.set()
+    assert bench.judges.deliveries[0].wait_until_idle(time.monotonic() + SOON)
+    once()
+    assert 0 == bench.judges._judges[0].show(())
+
+
+class Sharing:
+    """Hands on how many rows it has seen."""
+
+    def __init__(self) -> None:
+        self.observes = [Wanted("predict", "outputs")]
+        self.rows, self.gathered = (0,), list[Any]()
+
+    def __repr__(self) -> str:
+        return "Sharing()"
+
+    def observe(self, observation: Observation) -> None:
+        """Count."""
+        self.rows = (self.rows[0] + observation.count,)
+
+    def share(self) -> Any:
+        """Return it, as what JSON makes a list of."""
+        rows, self.rows = self.rows, (0,)
+        return {"rows": rows} if rows[0] else None
+
+    def gather(self, share: Any) -> None:
+        """Keep it."""
+        self.gathered.append(share)
+
+    def judge(self, snapshot: Snapshot) -> list[Alert]:
+        """Say nothing."""
+        del snapshot
+        return []
+
+
+def test_a_share_goes_where_it_is_judged(keeping: Callable[..., Bench]) -> None:
+    """From one that does not lead through a file; that of one that leads comes the same way round, without a file."""
+    mine, its = Sharing(), Sharing()
+    # What was seen before, the parent of a forked child hands on itself.
+    mine.rows = its.rows = (7,)
+    member, leader = keeping(mine), keeping(its)
+    deadline = time.monotonic() + SOON
+    for bench in (member, leader):
+        predict = bench.recording.watch(lambda: [1, 2], name="predict")
+        bench.judges.look(deadline, patiently=True)
+        bench.judges.ask(bench.story.snapshot(1.0) if bench is leader else None, deadline, patiently=True)
+        predict()
+        bench.judges.look(deadline, patiently=True)
+    assert ([], [{"rows": [2]}]) == (mine.gathered, its.gathered)
+    leader.ask()
+    assert ([], [{"rows": [2]}] * 2) == (mine.gathered, its.gathered)
+    leader.ask()
+    assert 2 == len(its.gathered)

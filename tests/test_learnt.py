@@ -43,6 +43,9 @@ def test_nothing_is_read_where_nothing_is(tmp_path: Path) -> None:
         b'{"holter_checks":1,"saved_ns":1,"checks":[]}',
         b'{"holter_checks":1,"saved_ns":1,"checks":{"a":{"state":{}}}}',
         b'{"holter_checks":1,"saved_ns":1,"checks":{"a":3}}',
+        b'{"holter_checks":1,"saved_ns":1,"checks":{},"incidents":{"a":3}}',
+        b'{"holter_checks":1,"saved_ns":1,"checks":{},"incidents":[{"id":"a"}]}',
+        b'{"holter_checks":1,"saved_ns":1,"checks":{},"incidents":7}',
         b"\xff\xfe" + b"x" * 1000,
         b"[" * 100_000,
     ],
@@ -86,9 +89,9 @@ def test_the_gap_is_never_negative() -> None:
 
 def test_what_nobody_has_run_for_forty_days_is_removed(tmp_path: Path) -> None:
     """With what was set aside; whatever else lies there stays."""
-    names = ["a.checks", "b.checks", "b.checks.aside", "c.holter"]
-    for name, age_days in zip(names, (39, 41, 41, 41), strict=True):
+    names = ["a.checks", "b.checks", "b.checks.aside", ".b.checks.4711", "c.holter", "d.1.silence", "e.1.silence"]
+    for name, age_days in zip(names, (39, 41, 41, 41, 41, 7, 9), strict=True):
         (tmp_path / name).write_text("")
         os.utime(tmp_path / name, (time.time() - age_days * 86_400,) * 2)
     tidy(tmp_path)
-    assert ["a.checks", "c.holter"] == sorted(path.name for path in tmp_path.iterdir())
+    assert ["a.checks", "c.holter", "d.1.silence"] == sorted(path.name for path in tmp_path.iterdir())

@@ -305,7 +305,7 @@ def test_alerts_fire_once_and_resolve_once(monitors: Callable[..., Monitor]) -> 
     """Whatever a check repeats: one alert when it fires, one when it resolves, and so for the next time."""
     says = [
         [alert(id="a")],
-        [alert(id="a"), alert(id="b")],
+        [alert(id="a"), alert(id="b", target="embed")],
         [alert(id="a"), alert(id="a")],
         [alert(id="a", state="resolved"), alert(id="c", state="resolved")],
         [alert(id="a", state="resolved")],
@@ -365,7 +365,7 @@ def test_on_alert_may_raise_and_hang(monitors: Callable[..., Monitor]) -> None:
         hanging.set()
         free.wait()
 
-    says = [[alert(id="a")], [alert(id="b")], [alert(id="c")]]
+    says = [[alert(id=name, target=name)] for name in "abc"]
     monitor = monitors(exporters=[keeper], checks=[Judge(lambda _: says.pop(0) if says else [])], on_alert=page)
     with monitor:
         monitor.snapshot()

@@ -357,9 +357,9 @@ def test_threads_note_side_by_side() -> None:
 def test_words_that_are_none_are_refused() -> None:
     """The extension writes to nothing that is too small or cannot be written to."""
     lookup, nothing = Monitor("test", samplers=[])._scope.ring, print
-    for words, error in ((bytearray(8), ValueError), (bytes(16), BufferError), (None, TypeError)):
+    for words, error in ((bytearray(16), ValueError), (bytes(24), BufferError), (None, TypeError)):
         with pytest.raises(error):
-            NATIVE.TimedCall(len, 1, lookup, None, 0, None, nothing, nothing, words, nothing)
+            NATIVE.TimedCall(len, 1, lookup, None, 0, None, nothing, nothing, words, nothing, nothing)
         with pytest.raises(error):
             NATIVE.CoroutineProbe(1, lookup, None, 0, None, nothing, None, words, nothing)
         with pytest.raises(error):

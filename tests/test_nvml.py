@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from fakegpus import FUNCTION_NOT_FOUND, LOST, NOT_SUPPORTED, UNKNOWN, UUIDS, FakeGPUs, fake_gpus, load, needs_gcc
 from holter import names
+from holter.gpuactivity import ACTIVITY_KEYS
 from holter.gpufigures import FIGURES, METRICS, GPUReading, GPUsUnavailable
 from holter.nvml import NVML
 from holter.nvmlcalls import CALLS, PART_CALLS
@@ -18,7 +21,8 @@ from holter.nvmlcalls import CALLS, PART_CALLS
 pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed; install it with: pip install '.[gpu]'")
 pytestmark = needs_gcc
 FUNCTIONS = sorted({call.function for call in CALLS})
-GIB = 1 << 30
+GIB, MIB = 1 << 30, 1 << 20
+SECONDS = itertools.count(0, 1_000_000_000)
 # What the C library has by another name than the binding.
 IN_C = {name: f"{name}_v3" for name in FUNCTIONS if name.endswith("RunningProcesses")} | {
     "nvmlDeviceGetMemoryInfo": "nvmlDeviceGetMemoryInfo_v2"
@@ -39,8 +43,16 @@ def opened(**options: Any) -> NVML:
     return gpus
 
 
+def looked(**options: Any) -> NVML:
+    """Return one that has looked once, as averages are told between two looks."""
+    gpus = opened(**options)
+    read(gpus)
+    return gpus
+
+
 def read(gpus: NVML) -> list[GPUReading]:
-    return gpus.read(0)["gpus"]
+    """Look a second later than the last time."""
+    return gpus.read(next(SECONDS))["gpus"]
 
 
 def metrics(gpu: GPUReading) -> set[str]:
@@ -49,7 +61,7 @@ def metrics(gpu: GPUReading) -> set[str]:
 
 def test_everything_is_read(fake: FakeGPUs) -> None:
     """All figures that there are, in base units, by UUID and by CUDA's number."""
-    one, other = read(opened())
+    one, other = read(looked())
     assert (UUIDS[0], "GPU 0", UUIDS[1], "GPU 1") == (one["id"], one["name"], other["id"], other["name"])
     always = {key for key in FIGURES if not key.startswith("throttle.")}
     assert always <= set(one["values"]) <= set(FIGURES)
@@ -77,6 +89,16 @@ def test_everything_is_read(fake: FakeGPUs) -> None:
         "io.receive": 5e9 + 198,
         "nvlink.transmit": 1138 * 1024,
         "nvlink.receive": 1139 * 1024,
+        "sm_utilization": 0.02,
+        "sm_occupancy": 0.03,
+        "pipe.tensor": 0.05,
+        "pipe.fp64": 0.11,
+        "pipe.fp16": 0.13,
+        "memory_bandwidth": 0.1,
+        "pcie_rate.transmit": 20 * MIB,
+        "pcie_rate.receive": MIB,
+        "nvlink_rate.transmit": 61 * MIB,
+        "nvlink_rate.receive": 60 * MIB,
         "pcie_replays": 5,
         "pcie_generation": 5,
         "pcie_width": 16,
@@ -96,14 +118,14 @@ def test_everything_is_read(fake: FakeGPUs) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_call_that_fails_stops_no_other(function: str, code: int, fake: FakeGPUs) -> None:
     """Its metrics say why they are not there, all others are, and another GPU has all of them."""
-    everything = metrics(read(opened())[0])
+    everything = metrics(read(looked())[0])
     in_c = IN_C.get(function, function)
     fake.says(**{f"fail__{in_c}__0": code})
     if in_c != function:
         fake.says(**{f"fail__{function}__0": code, f"fail__{function}_v2__0": code})
     for other in ("nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetTemperatureV"):
         fake.says(**{f"fail__{other}__0": code})
-    gpus = opened()
+    gpus = looked()
     mine = {key for call in CALLS if call.function == function for key in call.keys}
     # Violations have a call of their own beside the field.
     left = {key for key in mine if key.startswith("throttle_time") and function == "nvmlDeviceGetFieldValues"}
@@ -165,7 +187,7 @@ def test_older_drivers_say_the_same_by_older_calls(fake: FakeGPUs) -> None:
 def test_a_gpu_that_is_lost_stops_no_other(fake: FakeGPUs) -> None:
     """All of its metrics say so, with one call for all; when it is back it is read again."""
     made: list[int] = []
-    gpus = opened(progress=made.append)
+    gpus = looked(progress=made.append)
     fake.says(lost__0=1)
     made.clear()
     one, other = read(gpus)
@@ -190,7 +212,7 @@ def test_a_gpu_that_is_lost_from_the_beginning_is_told(fake: FakeGPUs) -> None:
 
 
 def test_parts_of_a_gpu_are_read(fake: FakeGPUs) -> None:
-    """What the driver tells of them, which is memory and processes; of the rest it is said why."""
+    """What the driver tells of them, which is memory, processes and activity; of the rest it is said why."""
     fake.says(parts__1=2, process__1=f"{os.getpid()}:5")
     names_of = [(gpu["name"], gpu.get("parent"), gpu["values"].get("memory.usage")) for gpu in read(opened())]
     assert names_of == [
@@ -199,8 +221,9 @@ def test_parts_of_a_gpu_are_read(fake: FakeGPUs) -> None:
         ("GPU 1 part 0", UUIDS[1], 1 * GIB),
         ("GPU 1 part 1", UUIDS[1], 2 * GIB),
     ]
-    (part,) = read(opened(devices="MIG-12000000-0000-0000-0000-000000000000"))
-    assert {key for call in PART_CALLS for key in call.keys} == set(part["values"])
+    (part,) = read(looked(devices="MIG-12000000-0000-0000-0000-000000000000"))
+    told = {key for call in PART_CALLS for key in call.keys if not key.startswith("nvlink")}
+    assert told == set(part["values"])
     assert ("GPU 0 part 0", 5) == (part["name"], part["values"]["process.memory.own"])
     assert set(METRICS) == metrics(part) | set(part["missing"])
     assert "of the whole GPU only" in part["missing"][names.HARDWARE_POWER]
@@ -292,3 +315,197 @@ def test_the_call_that_blocks_is_never_made(fake: FakeGPUs) -> None:
     """The library aborts if anybody asks it for PCIe's throughput: 20 ms on a real GPU."""
     assert len(read(opened())) == 2
     assert not [call for call in CALLS if "Throughput" in call.function]
+
+
+# -- averages between two looks (GPM)
+
+
+def samples() -> int:
+    """Return how many samples the library has allocated that nobody has freed."""
+    return ctypes.c_int.in_dll(load(), "fake_samples").value
+
+
+@pytest.fixture
+def held(fake: FakeGPUs) -> Callable[[], int]:
+    """Return what tells how many samples are held of those that were allocated since."""
+    before = samples()
+    return lambda: samples() - before
+
+
+ACTIVITY = [*dict.fromkeys(FIGURES[key].name for key in ACTIVITY_KEYS if key != "utilization.general")]
+
+
+def why(gpu: GPUReading) -> set[str]:
+    """Return why there are no averages; all of them have the same reason, or none."""
+    there = [metric for metric in ACTIVITY if metric not in gpu["missing"]]
+    assert there in ([], ACTIVITY)
+    return {gpu["missing"][metric] for metric in ACTIVITY if metric in gpu["missing"]}
+
+
+def test_averages_are_those_between_two_looks(fake: FakeGPUs) -> None:
+    """The first look has none yet, which is no news; each later one has those since the look before."""
+    gpus, told = opened(), []
+    for second in (0, 1, 2, 5):
+        one = gpus.read(second * 1_000_000_000)["gpus"][0]
+        told.append((one["values"].get("pcie_rate.receive"), why(one)))
+    assert [(None, set()), (MIB, set()), (MIB, set()), (MIB, set())] == told
+
+
+def test_looks_too_close_together_are_told_the_last_averages(fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """Samples less than a tenth of a second apart give nothing; those of before are told until there are others."""
+    gpus, told = opened(), []
+    for ms in (0, 100, 199, 200, 300, 401, 601):
+        fake.says(gpm__2__0=ms / 10)
+        told.append(gpus.read(ms * 1_000_000)["gpus"][0]["values"].get("sm_utilization"))
+    assert [None, None, None, 0.2, 0.2, 0.401, 0.601] == [value and round(value, 6) for value in told]
+    assert held() == 4, "two of each GPU, written over in turn"
+
+
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, FUNCTION_NOT_FOUND, UNKNOWN])
+@pytest.mark.parametrize("function", ["QueryDeviceSupport", "SampleAlloc", "SampleGet", "MetricsGet"])
+def test_each_call_for_averages_may_fail(function: str, code: int, fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """The reason names it, all else is told, what was allocated is freed; later it may succeed."""
+    gpus = opened()
+    fake.says(**{f"fail__nvmlGpm{function}": code})
+    for _ in range(2):
+        one, other = read(gpus)
+    for gpu in (one, other):
+        (reason,) = why(gpu)
+        assert reason.startswith(f"unavailable, because nvmlGpm{function} says: ")
+        assert {"utilization.general", "memory.usage", "energy"} <= set(gpu["values"])
+    # Samples are not to blame where an average cannot be made of them for this once.
+    assert held() == (4 if (function, code) == ("MetricsGet", UNKNOWN) else 0)
+    fake.says(**{f"fail__nvmlGpm{function}": None})
+    for _ in range(61):
+        one, other = read(gpus)
+    assert (set(), set(), 4) == (why(one), why(other), held())
+
+
+def test_a_call_for_averages_that_fails_once_is_made_again(fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """All is begun anew: the look after it is a first one, the next has averages again."""
+    gpus, told = looked(), []
+    for code in (None, UNKNOWN, None, None):
+        fake.says(fail__nvmlGpmSampleGet__0=code)
+        one = read(gpus)[0]
+        told.append((*why(one), "sm_utilization" in one["values"], held()))
+    assert [
+        (True, 4),
+        ("unavailable, because nvmlGpmSampleGet says: Unknown Error", False, 2),
+        (False, 3),
+        (True, 4),
+    ] == told
+
+
+@pytest.mark.parametrize("value", ["nan", "-0.5", "1e9"])
+def test_an_average_that_is_none_is_left_out(value: str, fake: FakeGPUs) -> None:
+    """No number, less than nothing, or far more than all; and one that fails stops no other."""
+    fake.says(gpm__2__0=value, fail__gpm__10=NOT_SUPPORTED, gpm__13__0=101)
+    one, other = read(looked())
+    assert f"nvmlGpmMetricsGet gives {float(value):g} for 2" in one["missing"][names.GPU_SM_UTILIZATION]
+    assert "says of 10: Not Supported" in other["missing"][names.GPU_MEMORY_BANDWIDTH]
+    assert {"sm_utilization", "memory_bandwidth"} & set(one["values"]) == set()
+    assert (0.03, 1.01, 0.02) == (
+        one["values"]["sm_occupancy"],
+        one["values"]["pipe.fp16"],
+        other["values"]["sm_utilization"],
+    )
+
+
+def test_an_older_gpu_has_no_averages(fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """It says so, and nothing is allocated for it."""
+    fake.says(model__0=8)
+    one, other = read(looked(device_order="PCI_BUS_ID"))
+    assert ({"unavailable, because nvmlGpmQueryDeviceSupport says: Not Supported"}, set()) == (why(one), why(other))
+    assert (0.5, 2) == (one["values"]["utilization.general"], held())
+
+
+def test_a_part_has_averages_of_its_own(fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """Its utilisation too, of which the driver says nothing otherwise; the whole GPU's own is not replaced."""
+    fake.says(parts__1=2)
+    gpus = looked()
+    found = {gpu["name"]: gpu for gpu in read(gpus)}
+    shares = {name: gpu["values"].get("utilization.general") for name, gpu in found.items()}
+    assert {"GPU 0": 0.5, "GPU 1": 0.51, "GPU 1 part 0": 0.11, "GPU 1 part 1": 0.21} == shares
+    part = found["GPU 1 part 1"]
+    assert [0.22, 0.25, 0.3] == [part["values"][key] for key in ("sm_utilization", "pipe.tensor", "memory_bandwidth")]
+    assert "says of 60: Not Supported" in part["missing"][names.GPU_NVLINK_RATE]
+    assert (8, set()) == (held(), {names.GPU_UTILIZATION} & set(part["missing"]))
+    fake.says(parts__1=1)
+    for _ in range(60):
+        read(gpus)
+    assert held() == 6, "those of the part that is gone are freed"
+    fake.says(gpus=1)
+    for _ in range(60):
+        read(gpus)
+    assert held() == 2, "and those of a GPU that is gone"
+
+
+def test_of_a_gpu_that_tells_no_utilisation_the_average_is_told(fake: FakeGPUs) -> None:
+    """As in one that is divided into parts."""
+    fake.says(fail__nvmlDeviceGetUtilizationRates=NOT_SUPPORTED)
+    one = read(looked())[0]
+    assert (0.01, {"memory_activity"}) == (
+        one["values"]["utilization.general"],
+        {"memory_activity"} - set(one["values"]),
+    )
+
+
+def test_the_averages_of_a_gpu_that_was_lost_begin_anew(fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """What it counts may have been reset."""
+    gpus = looked()
+    fake.says(lost__0=1)
+    read(gpus)
+    assert held() == 2
+    fake.says(lost__0=None)
+    told = [(why(one), "sm_utilization" in one["values"]) for one in (read(gpus)[0] for _ in range(61))]
+    begun = told.index((set(), True))
+    assert ((set(), False), 4) == (told[begun - 1], held())
+
+
+def test_a_driver_that_goes_away_takes_its_samples_along(fake: FakeGPUs, held: Callable[[], int]) -> None:
+    """They are freed before all is started anew."""
+    gpus = looked()
+    fake.says(fail__nvmlDeviceGetCount_v2=1)
+    for _ in range(59):
+        read(gpus)
+    with pytest.raises(GPUsUnavailable):
+        read(gpus)
+    assert held() == 0
+
+
+def test_averages_are_not_asked_for_after_they_were_fatal(fake: FakeGPUs) -> None:
+    """Whichever of their calls it was."""
+    one = read(opened(skipped=["nvmlGpmMetricsGet"]))[0]
+    (reason,) = why(one)
+    assert reason.startswith("unavailable, because nvmlGpmMetricsGet has hung or killed the process that called it")
+    assert one["values"]["utilization.general"] == 0.5
+
+
+def test_a_binding_that_does_not_know_averages_has_all_else(
+    fake: FakeGPUs, held: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one has no such functions; what was allocated before that is seen is freed."""
+    for function in ("nvmlGpmSampleGet", "nvmlGpmQueryDeviceSupport"):
+        monkeypatch.delattr(pynvml, function)
+        one = read(looked())[0]
+        (reason,) = why(one)
+        assert reason.startswith(f"unavailable, because {function} says: module 'pynvml' has no attribute")
+        assert {"power", "energy", "utilization.general"} <= set(one["values"])
+        assert held() == 0
+
+
+def test_parts_that_say_nothing_while_the_driver_is_away_are_no_reason_to_doubt(fake: FakeGPUs) -> None:
+    """Averages of a part are given up only where it is known to be there."""
+    fake.says(parts__1=1)
+    gpus = looked()
+    fake.says(fail__nvmlDeviceGetMemoryInfo_v2=UNKNOWN, fail__nvmlDeviceGetCount_v2=UNKNOWN)
+    for _ in range(10):
+        assert "sm_utilization" in read(gpus)[2]["values"]
+    fake.says(fail__nvmlDeviceGetMemoryInfo_v2=None, fail__nvmlDeviceGetCount_v2=None)
+    read(gpus)
+    fake.says(fail__nvmlDeviceGetMemoryInfo_v2=UNKNOWN)
+    for _ in range(2):
+        read(gpus)
+    with pytest.raises(GPUsUnavailable, match="after nvmlGpmMetricsGet a part's memory could not be read") as raised:
+        read(gpus)
+    assert raised.value.culprit == "nvmlGpmMetricsGet"

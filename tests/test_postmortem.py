@@ -204,6 +204,18 @@ def test_a_call_that_is_only_slow_does_not_hang(service: Service) -> None:
     assert [("predict", False), ("report", False)] == [(one["call"], one["hangs"]) for one in running]
 
 
+def test_a_stream_whose_consumer_takes_its_time_does_not_hang(service: Service) -> None:
+    """Nor does it as long as it lives; one that does not bring its item may."""
+    for _ in range(10):
+        service.ring.write(service.call, service.fake.ns, 1e6, 0, 0)
+    streams = [service.ring.begin(service.call, service.fake.ns) for _ in range(2)]
+    service.ring.asked(streams[0], -1)
+    service.ring.asked(streams[1], service.fake.ns)
+    for _ in range(20):
+        service.turn()
+    assert [False, True] == [one["hangs"] for one in service.die().to_dict()["running"]]
+
+
 def test_what_came_since_the_last_interval_counts(service: Service) -> None:
     """A death 2.8 s after the trouble began: the third interval is in the records alone."""
     service.errors = 0.5

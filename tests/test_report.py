@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.snapshots import HOSTILE
 from holter import names
 from holter.history import History
-from holter.model import Alert, ErrorPlace, Pause, Process, SlowCall, Snapshot
+from holter.model import Alert, ErrorPlace, Pause, Process, Silence, SlowCall, Snapshot
 from holter.report import recently, summarise
 from holter.tables import Notes, Table, cell_width
 from holter.verdict import clock_time
@@ -162,6 +162,17 @@ def test_html_has_every_row() -> None:
     markup = summarise(snapshot, [], history)._repr_html_()
     assert all(f"package.module{number}.Model.predict" in markup for number in range(1, 40))
     assert markup.index("errors rose") < markup.index("<table>")
+
+
+def test_a_silenced_alert_says_so() -> None:
+    """In text, in HTML and as data."""
+    silenced = replace(ALERT, silence=Silence("predict", 0, START_NS, "deploy of v8"), incident="5e1f")
+    snapshot, history = day()
+    summary = summarise(snapshot, [silenced], history)
+    assert "silenced until" in " ".join(str(summary).split())
+    assert "deploy of v8" in " ".join(summary._repr_html_().split())
+    (told,) = json.loads(json.dumps(summary.to_dict()))["alerts"]
+    assert ("5e1f", "deploy of v8") == (told["incident"], told["silence"]["reason"])
 
 
 def test_an_alert_appears_once_in_its_newest_state() -> None:

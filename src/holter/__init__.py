@@ -15,6 +15,7 @@ from holter.default import (
     histogram,
     instrument,
     llm,
+    silence,
     snapshot,
     span,
     start,
@@ -32,14 +33,22 @@ from holter.version import __version__
 if typing.TYPE_CHECKING:
     from holter import targets as targets
     from holter.checks.anomaly import Anomaly
+    from holter.checks.drift import Drift
+    from holter.checks.leak import Leak
     from holter.checks.limit import Limit
+    from holter.checks.nonfinite import NonFinite, OutOfRange
+    from holter.checks.saturation import Saturation
     from holter.checks.slo import SLO
+    from holter.checks.stall import Stall
     from holter.endpoint import prometheus_app, prometheus_collector
+    from holter.exporters.alertmanager import Alertmanager
     from holter.exporters.console import Console
     from holter.exporters.csvfile import CSVFile
     from holter.exporters.logfile import LogFile
     from holter.exporters.opentelemetry import OpenTelemetry
     from holter.exporters.prometheus import Prometheus
+    from holter.exporters.webhook import Webhook
+    from holter.fallback import Guard
     from holter.model import (
         Alert,
         Check,
@@ -51,13 +60,16 @@ if typing.TYPE_CHECKING:
         Process,
         Reading,
         Sampler,
+        Silence,
         SlowCall,
         Snapshot,
         Stage,
         Statistics,
     )
     from holter.monitor import Monitor
+    from holter.notice import Notice
     from holter.probes.requests import ASGI
+    from holter.profile import Profile
     from holter.recorded import RecordingContents, read_recording
     from holter.samplers.container import ContainerSampler
     from holter.samplers.gpu import GPUSampler
@@ -66,45 +78,59 @@ if typing.TYPE_CHECKING:
     from holter.samplers.runtime import RuntimeSampler
     from holter.samplers.storage import Storage
     from holter.samplers.tree import ProcessTreeSampler
+    from holter.wanted import Wanted
 
 __all__ = [
     "ASGI",
     "SLO",
     "Alert",
+    "Alertmanager",
     "Anomaly",
     "CSVFile",
     "Check",
     "ConfigurationError",
     "Console",
     "ContainerSampler",
+    "Drift",
     "ErrorPlace",
     "Exporter",
     "GPUSampler",
+    "Guard",
     "HolterError",
     "HostSampler",
+    "Leak",
     "Limit",
     "LogFile",
     "MissingExtraError",
     "Monitor",
+    "NonFinite",
+    "Notice",
     "Observation",
     "OpenCall",
     "OpenTelemetry",
+    "OutOfRange",
     "Pause",
     "Process",
     "ProcessSampler",
     "ProcessTreeSampler",
+    "Profile",
     "Prometheus",
     "Reading",
     "RecordingContents",
     "RecordingError",
     "RuntimeSampler",
     "Sampler",
+    "Saturation",
     "Series",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
+    "Stall",
     "Statistics",
     "Storage",
+    "Wanted",
+    "Webhook",
     "__version__",
     "alerts",
     "counter",
@@ -116,6 +142,7 @@ __all__ = [
     "prometheus_app",
     "prometheus_collector",
     "read_recording",
+    "silence",
     "snapshot",
     "span",
     "start",
@@ -131,23 +158,35 @@ __all__ = [
 # pays for watching.
 _LATER = {
     "ASGI": "probes.requests",
+    "Alertmanager": "exporters.alertmanager",
     "Anomaly": "checks.anomaly",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",
+    "Drift": "checks.drift",
     "GPUSampler": "samplers.gpu",
+    "Guard": "fallback",
     "HostSampler": "samplers.host",
+    "Leak": "checks.leak",
     "Limit": "checks.limit",
     "LogFile": "exporters.logfile",
     "Monitor": "monitor",
+    "NonFinite": "checks.nonfinite",
+    "Notice": "notice",
     "OpenTelemetry": "exporters.opentelemetry",
+    "OutOfRange": "checks.nonfinite",
     "ProcessSampler": "samplers.process",
     "ProcessTreeSampler": "samplers.tree",
+    "Profile": "profile",
     "Prometheus": "exporters.prometheus",
     "SLO": "checks.slo",
+    "Stall": "checks.stall",
     "RecordingContents": "recorded",
     "Storage": "samplers.storage",
+    "Wanted": "wanted",
     "RuntimeSampler": "samplers.runtime",
+    "Saturation": "checks.saturation",
+    "Webhook": "exporters.webhook",
     "prometheus_app": "endpoint",
     "prometheus_collector": "endpoint",
     "read_recording": "recorded",
@@ -163,6 +202,7 @@ _LATER = {
             "Process",
             "Reading",
             "Sampler",
+            "Silence",
             "SlowCall",
             "Snapshot",
             "Stage",

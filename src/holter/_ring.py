@@ -80,6 +80,7 @@ class Ring:
 
     __slots__ = (
         "allocate",
+        "asked",
         "begin",
         "capacity",
         "cells",
@@ -93,6 +94,7 @@ class Ring:
         "places",
         "put",
         "release",
+        "signed",
         "slots",
         "words",
         "write",
@@ -110,6 +112,11 @@ class Ring:
     """``put(series, time_ns, value)``: one record of a gauge, and its cell."""
     release: Callable[[Call], None]
     """``release(call)``: mark *call*, opened on this ring, as ended; any thread may."""
+    asked: Callable[[Call, int], None]
+    """
+    ``asked(call, asked_ns)``: of a stream, say since when its next item is asked for, -1 while its consumer has the
+    last one; 0 before it is released. Any thread may; of one that has ended nothing is said.
+    """
     current: list[Call | None]
     """The innermost call that the thread is in, alone in a list that all rings of one thread share."""
 
@@ -117,6 +124,7 @@ class Ring:
         self.memory = anonymous_memory(capacity) if memory is None else memory
         self.capacity, self.allocate = capacity, allocate
         self.words = memoryview(self.memory).cast(_WORD)
+        self.signed = memoryview(self.memory).cast(_COUNT)
         self.words[CAPACITY_WORD] = capacity
         records = self.words[FIRST_RECORD_WORD:]
         values = memoryview(self.memory).cast("d")[FIRST_RECORD_WORD + 2 :: RECORD_WORDS]
@@ -135,6 +143,7 @@ class Ring:
         self.current = current
         self.lanes: dict[int, Lane] = {}
         self.begin, self.enter, self.release = _openers(self)
+        self.asked = _asker(self)
         self.write, self.put, self.leave = _writer(self), _putter(self), _leaver(self)
 
     def block(self, series: int) -> Cells:
@@ -206,6 +215,16 @@ def _openers(ring: Ring) -> tuple[Callable[..., Call], Callable[..., Call], Call
             slots.append(slot)
 
     return begin, enter, release
+
+
+def _asker(ring: Ring) -> Callable[[Call, int], None]:
+    words = ring.signed
+
+    def asked(call: Call, asked_ns: int) -> None:
+        if call[START]:  # of one that has ended the slot is another's
+            words[call[SLOT] + 3] = asked_ns
+
+    return asked
 
 
 def _writer(ring: Ring) -> Callable[..., None]:

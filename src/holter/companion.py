@@ -229,9 +229,12 @@ class Companion:
         if not 0 < number <= len(CALLS):
             return ""
         function = CALLS[number - 1].function
-        if function not in self.skipped:
-            self.skipped.append(function)
+        self._skip(function)
         return f" in {function}"
+
+    def _skip(self, function: str) -> None:
+        if function and function not in self.skipped:
+            self.skipped.append(function)
 
     # -- what it says
 
@@ -256,6 +259,7 @@ class Companion:
         self._is_asked = False
         if "unavailable" in said:
             self.reason = str(said["unavailable"])
+            self._skip(str(said.get("culprit", "")))
             return None
         self._has_answered, self.reason, self.cost = True, "", said["cost"]
         gpus: list[GPUReading] = [cast("GPUReading", {**self._known.get(one["id"], {}), **one}) for one in said["gpus"]]
@@ -276,6 +280,7 @@ class InProcess:
     def __init__(self, *, clock: Clock, shares_pids: bool | None = None) -> None:
         self._clock, self._shares_pids, self._pid = clock, shares_pids, os.getpid()
         self._gpus: NVML | None = None
+        self._skipped: set[str] = set()
         self.reason, self.failures = "", dict[str, int]()
         self.cost: dict[str, float] = {}
         self.events: deque[tuple[str, str]] = deque(maxlen=_MOST_EVENTS)
@@ -291,6 +296,7 @@ class InProcess:
                     self._pid,
                     devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
                     device_order=os.environ.get("CUDA_DEVICE_ORDER"),
+                    skipped=self._skipped,
                     shares_pids=self._shares_pids,
                 )
                 gpus.open()
@@ -298,6 +304,7 @@ class InProcess:
             told = self._gpus.read(self._clock.monotonic_ns())
         except GPUsUnavailable as error:
             self._gpus, self.reason = None, str(error)
+            self._skipped |= {error.culprit} - {""}
             return None
         self.reason = ""
         return told

@@ -13,7 +13,7 @@ from holter.scope import Scope
 
 if TYPE_CHECKING:
     from holter.fold import Fold
-    from holter.model import Alert, Check, Exporter, Sampler, Snapshot
+    from holter.model import Alert, Check, Exporter, Sampler, Silence, Snapshot
     from holter.monitor import Monitor
     from holter.report import Summary
     from holter.settings import OnAlert
@@ -77,9 +77,9 @@ def start(
 
     *name* is the service's, OTEL_SERVICE_NAME by default; *version* and *attributes* go with every
     figure. Each *interval_seconds* what was recorded is folded, judged by *checks* and handed to
-    *exporters*; *samplers* are the process and the host by default. *on_alert* is called with each
-    alert when it fires and when it resolves, in a thread of its own. With *strict* internal errors
-    raise where they happen, for tests and staging.
+    *exporters*; *samplers* are the process and the host by default. *on_alert* is called with the
+    alert that announces an incident, and with it again when that is over, in a thread of its own. With
+    *strict* internal errors raise where they happen, for tests and staging.
 
     With *recording* what is recorded lies in a file in memory, of at most 32 MiB, that outlives a
     process which is killed: `holter postmortem` reads it, and the next start tells how it died. A
@@ -180,6 +180,32 @@ def alerts() -> tuple[Alert, ...]:
     ()
     """
     return _the_monitor().alerts()
+
+
+def silence(name: object, *, minutes: float, reason: str) -> Silence:
+    """
+    Tell nobody of the alerts of this *name* for so many *minutes*; return what holds from now on.
+
+    *name* is that of a target, as a watched function, a check, an alert or an incident; *minutes* at most those of
+    seven days, and 0 ends a silence before its time; *reason* is for whoever finds it. The latest silence of a name
+    holds. It is logged.
+
+    What is silenced is judged, kept and shown all the same, with the silence beside it: by `alerts`, `summary`,
+    `holter top` and exporters of figures. Not told are receivers: `on_alert`, `Webhook`, `Alertmanager`. The end of
+    what they had been told before is told. An alert that still fires when the silence ends is told then.
+
+    Any process of a service may set it for all of them; it holds over restarts, where the monitor is in a group (see
+    `start`).
+
+    >>> import holter
+    >>> holter.silence("predict", minutes=30, reason="deploy of v8").name
+    'predict'
+    >>> silence = holter.silence("predict", minutes=0, reason="deployed")
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+    """
+    return _the_monitor().silence(name, minutes=minutes, reason=reason)
 
 
 def latest() -> tuple[Snapshot | None, tuple[Alert, ...]]:

@@ -58,7 +58,7 @@ class Delivery:
         self._busy_since: float | None = None
         self.is_of_group = bool(getattr(exporter, "whole_group", False))
         """Whether it is told of all processes of a group, in the one that leads."""
-        self._is_due = self._is_closing = self._is_to_rest = False
+        self._is_due = self._is_closing = self._is_to_rest = self._is_to_look = False
         self._close_by = 0.0
         self.is_closed = False
         self._slow: deque[SlowCall] = deque(maxlen=MOST_SLOW_CALLS)
@@ -90,6 +90,12 @@ class Delivery:
                 self._is_to_rest, self._exported_ns, self._pending = True, 0, None
                 self._changed.notify_all()
 
+    def look(self) -> None:
+        """Have the exporter's ``look()`` called, whether or not an export is due."""
+        with self._changed:
+            self._is_to_look = True
+            self._changed.notify_all()
+
     def _keep(self, alerts: Iterable[Alert]) -> int:
         self._alerts.extend(alerts)
         dropped = max(0, len(self._alerts) - MOST_ALERTS)
@@ -110,9 +116,13 @@ class Delivery:
         """Wait until everything due is exported, at most until *deadline* on the monotonic clock."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self.is_closed or not (self._is_due or self._slow or self._busy_since is not None),
+                lambda: self.is_closed or not (self._has_work or self._busy_since is not None),
                 timeout=max(0.0, deadline - time.monotonic()),
             )
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._is_due or self._is_to_look or self._slow)
 
     def close(self, deadline: float) -> None:
         """Let the exporter export what is left and close, and the thread end; returns at once."""
@@ -133,8 +143,9 @@ class Delivery:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_due or self._is_closing or self._is_to_rest or self._slow)
+                self._changed.wait_for(lambda: self._has_work or self._is_closing or self._is_to_rest)
                 is_to_rest, self._is_to_rest = self._is_to_rest, False
+                is_to_look, self._is_to_look = self._is_to_look, False
                 slow = list(self._slow)
                 self._slow.clear()
                 snapshot, alerts = None, []
@@ -148,6 +159,9 @@ class Delivery:
                 self._scope.guard.run(f"exporter {self.name} rest", None, self.exporter.rest)  # type: ignore[attr-defined]  # rest() has looked
             if slow:
                 self._scope.guard.run(f"exporter {self.name} trace", None, self._trace, slow)
+                self.cpu_ns = self._scope.clock.thread_cpu_ns()
+            if is_to_look:
+                self._scope.guard.run(f"exporter {self.name} look", None, self.exporter.look)  # type: ignore[attr-defined]  # who calls look() knows
                 self.cpu_ns = self._scope.clock.thread_cpu_ns()
             if snapshot is not None:
                 self._export(snapshot, alerts)

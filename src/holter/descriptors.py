@@ -1,5 +1,5 @@
 """
-Files that are open for a moment, and that a forked child gives back.
+Files and sockets that are open for a moment, and that a forked child gives back.
 
 Else a child that is forked in that moment, by another thread, would keep a file for as long as it lives: of
 files in memory their memory, also when everybody else has removed them.
@@ -47,6 +47,16 @@ def opened(path: Path, flags: int, mode: int = 0o600) -> Iterator[int]:
         yield descriptor
     finally:
         close_briefly(descriptor)
+
+
+@contextmanager
+def lent(descriptor: int) -> Iterator[None]:
+    """Have a child that is forked meanwhile close *descriptor*, a socket's for instance; here it stays open."""
+    _OPEN.add(descriptor)
+    try:
+        yield
+    finally:
+        _OPEN.discard(descriptor)
 
 
 def keep(descriptor: int) -> None:

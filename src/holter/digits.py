@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.default import span, watch
 from holter.monitor import Monitor
 
 Images = NDArray[np.float64]
@@ -21,6 +22,7 @@ BATCH_ROWS: Final = 32
 _WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _PAUSE_SECONDS: Final = 0.004
 _BAD_SHARE: Final = 0.2
+_DIGITS_LEFT: Final = 2
 _BAD_IMAGES: Final = 20
 _PATIENCE_ITEMS: Final = 3
 _PATIENT_SHARE: Final = 0.9
@@ -73,22 +75,22 @@ class Service:
     """
     Answers requests, JSON lists of images, with the digits that they show.
 
-    ``predict`` and ``explain`` are watched; the stages of ``predict`` are spans.
+    ``predict`` and ``explain`` are watched, by the default monitor; the stages of ``predict`` are spans. ``model`` is
+    to be there before the first request.
     """
 
-    def __init__(self, monitor: Monitor, model: Any) -> None:
-        self._monitor, self._model = monitor, model
-        self.predict = monitor.watch(self._predict, name="predict", units=len)
-        self.explain = monitor.watch(self._explain, name="explain")
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.predict = watch(self._predict, name="predict", units=len)
+        self.explain = watch(self._explain, name="explain")
 
     def _predict(self, request: str) -> list[int]:
-        monitor = self._monitor
-        with monitor.span("decode"):
+        with span("decode"):
             pixels = json.loads(request)
-        with monitor.span("resize"):
+        with span("resize"):
             images = [_resized(image) for image in pixels]
-        with monitor.span("classify"):
-            return [int(self._model.predict(image[np.newaxis])[0]) for image in images]
+        with span("classify"):
+            return [int(self.model.predict(image[np.newaxis])[0]) for image in images]
 
     def _explain(self, request: str) -> Iterator[str]:
         """Yield an answer word by word, as a language model would."""
@@ -113,14 +115,15 @@ def _resized(image: Sequence[Sequence[float]]) -> Images:
 
 class Requests:
     """
-    What clients send: images of digits, and once ``trouble`` is set also malformed ones.
+    What clients send: images of digits, and once ``trouble`` is set also malformed ones, and but zeros and ones else.
 
     A malformed request costs the stage *stage* real work before it fails there: a long text that
     breaks off, a large image whose last row is too short, a batch whose last image is not finite.
     """
 
-    def __init__(self, images: Images, stage: str) -> None:
+    def __init__(self, images: Images, labels: NDArray[np.int64], stage: str) -> None:
         self._images = images.reshape(-1, SIDE, SIDE)
+        self._later = self._images[labels < _DIGITS_LEFT]
         self._malformed = {"decode": self._torn, "resize": self._ragged, "classify": self._infinite}[stage]()
         self.trouble = Event()
 
@@ -128,7 +131,8 @@ class Requests:
         """Return a request, and whether it is malformed."""
         if self.trouble.is_set() and chance.random() < _BAD_SHARE:
             return self._malformed, True
-        chosen = [self._images[chance.randrange(len(self._images))].tolist() for _ in range(chance.randint(1, 3))]
+        images = self._later if self.trouble.is_set() else self._images
+        chosen = [images[chance.randrange(len(images))].tolist() for _ in range(chance.randint(1, 3))]
         return json.dumps(chosen), False
 
     def _torn(self) -> str:

@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import islice
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Final, cast, get_args
 
 from holter.metric import Across, Attributes, Kind, Series
-from holter.model import Alert, AlertState, ErrorPlace, Process, Severity
+from holter.model import Alert, AlertState, ErrorPlace, Process, Severity, Silence
 from holter.options import is_attribute_value
 from holter.series import Entry
 from holter.values import number
@@ -26,6 +27,7 @@ LONGEST_LINE: Final = 16_384
 MOST_ALERTS: Final = 64
 MOST_PLACES: Final = 32
 _MOST_ATTRIBUTES: Final = 64
+_TEXTS: Final = ("id", "check", "target", "expected", "seen", "message", "next_step", "incident", "source")
 _KINDS: Final = get_args(Kind)
 _ACROSS: Final = get_args(Across)
 _USUAL: Final = "last"
@@ -38,7 +40,8 @@ def _foreign(value: object) -> object:
     return type(value).__name__ if known is None else known
 
 
-_dump: Final = json.JSONEncoder(separators=(",", ":"), default=_foreign).encode
+dump: Final = json.JSONEncoder(separators=(",", ":"), default=_foreign).encode
+"""Returns what is made of dicts, lists, texts and numbers, numpy's too, as compact JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,12 @@ def encode_identity(process: Process, whereabouts: Whereabouts, longest: int, **
     known: dict[str, Any] = {each.name: getattr(process, each.name) for each in fields(Process)}
     known["attributes"], known["environment"] = dict(process.attributes), dict(process.environment)
     known |= {each.name: getattr(whereabouts, each.name) for each in fields(whereabouts)} | more
-    text = _dump(known).encode()
+    text = dump(known).encode()
     if len(text) > longest:
         known["environment"].pop("packages", None)
-        text = _dump(known).encode()
+        text = dump(known).encode()
     if len(text) > longest:
-        text = _dump(known | {"environment": {}, "attributes": {}}).encode()
+        text = dump(known | {"environment": {}, "attributes": {}}).encode()
     return text
 
 
@@ -97,7 +100,7 @@ def decode_identity(content: bytes) -> RecordedProcess | None:
     environment = known.get("environment")
     return RecordedProcess(
         service=_text(known["service"]),
-        attributes=_attributes(known.get("attributes")),
+        attributes=decode_attributes(known.get("attributes")),
         pid=_integer(known.get("pid")) or 0,
         started_ns=_integer(known.get("started_ns")) or 0,
         environment=MappingProxyType(environment if isinstance(environment, dict) else {}),
@@ -138,8 +141,8 @@ def encode_series(key: int, entry: Entry) -> bytes:
         series.parent,
         *([] if series.across == _USUAL else [series.across]),
     ]
-    line = _dump(row).encode() + b"\n"
-    return line if len(line) <= LONGEST_LINE else _dump([*row[:6], {}, *row[7:]]).encode() + b"\n"
+    line = dump(row).encode() + b"\n"
+    return line if len(line) <= LONGEST_LINE else dump([*row[:6], {}, *row[7:]]).encode() + b"\n"
 
 
 def decode_series(lines: Iterable[bytes], most: int) -> dict[int, Entry]:
@@ -164,14 +167,14 @@ def decode_series(lines: Iterable[bytes], most: int) -> dict[int, Entry]:
         if is_sound:
             # Names repeat, and are kept once.
             name, unit = (shared.setdefault(_text(text), _text(text)) for text in (name, unit))
-            made = Series(key, name, unit, kind, _attributes(attributes), _integer(parent), across)
+            made = Series(key, name, unit, kind, decode_attributes(attributes), _integer(parent), across)
             entries[key] = Entry(made, scope, float(factor))
     return entries
 
 
 def encode_membership(scope: int, service: str, group: str) -> bytes:
     """Return a line that says of which group *scope* is a part."""
-    return _dump([scope, _text(service), _text(group)]).encode() + b"\n"
+    return dump([scope, _text(service), _text(group)]).encode() + b"\n"
 
 
 def decode_memberships(content: bytes) -> dict[int, tuple[str, str]]:
@@ -186,22 +189,36 @@ def decode_memberships(content: bytes) -> dict[int, tuple[str, str]]:
 
 def encode_alert(alert: Alert) -> bytes:
     """Return *alert* as JSON of at most 16 KiB."""
+    return dump(alert_row(alert)).encode()
+
+
+def alert_row(alert: Alert) -> dict[str, Any]:
+    """Return *alert* as JSON has it, in at most 16 KiB."""
     known: dict[str, Any] = {
         each.name: _text(value) if isinstance(value := getattr(alert, each.name), str) else value
         for each in fields(alert)
-        if each.name not in ("evidence", "related")
+        if each.name not in ("evidence", "related", "silence")
     }
+    if alert.silence is not None:
+        known["silence"] = silence_row(alert.silence)
     evidence = {
         _text(name): _text(value) if isinstance(value, str) else value
         for name, value in list(alert.evidence.items())[:_MOST_ATTRIBUTES]
     }
-    text = _dump(known | {"evidence": evidence, "related": [_text(name) for name in alert.related[:16]]}).encode()
-    return text if len(text) <= LONGEST_LINE else _dump(known).encode()
+    full = known | {"evidence": evidence, "related": [_text(name) for name in alert.related[:16]]}
+    return full if len(dump(full)) <= LONGEST_LINE else known
+
+
+def silence_row(silence: Silence) -> dict[str, Any]:
+    """Return *silence* as JSON has it."""
+    return {"name": _text(silence.name), "since_ns": silence.since_ns, "until_ns": silence.until_ns} | {
+        "reason": _text(silence.reason)
+    }
 
 
 def encode_place(place: ErrorPlace) -> bytes:
     """Return *place* as JSON."""
-    return _dump([_text(place.call), _text(place.error_type), _text(place.place), place.count]).encode()
+    return dump([_text(place.call), _text(place.error_type), _text(place.place), place.count]).encode()
 
 
 def encode_notices(alerts: Iterable[bytes], places: Iterable[bytes]) -> bytes:
@@ -213,9 +230,26 @@ def decode_notices(content: bytes) -> tuple[tuple[Alert, ...], tuple[ErrorPlace,
     """Return the alerts and the places of errors that *content* holds."""
     known = _parsed(content)
     known = known if isinstance(known, dict) else {}
-    alerts = [decode_alert(each) for each in _list(known.get("alerts"))[-MOST_ALERTS:]]
     places = [_place(each) for each in _list(known.get("places"))[:MOST_PLACES]]
-    return tuple(filter(None, alerts)), tuple(filter(None, places))
+    return decode_alerts(_list(known.get("alerts"))[-MOST_ALERTS:]), tuple(filter(None, places))
+
+
+def decode_alerts(known: object) -> tuple[Alert, ...]:
+    """Return the alerts that are told of by *known*, a list of them or a single one; what is none is left out."""
+    return tuple(filter(None, map(decode_alert, known if isinstance(known, list) else [known])))
+
+
+def is_sound(alert: Alert) -> bool:
+    """Whether *alert* can be written and read back: its fields have the types that they should have."""
+    given: Any = alert
+    return (
+        given.state in get_args(AlertState)
+        and given.severity in get_args(Severity)
+        and isinstance(given.since_ns, Integral)
+        and all(isinstance(getattr(given, name), str) for name in _TEXTS)
+        and isinstance(given.evidence, Mapping)
+        and all(isinstance(name, str) for name in given.related)
+    )
 
 
 def decode_alert(known: object) -> Alert | None:
@@ -225,15 +259,25 @@ def decode_alert(known: object) -> Alert | None:
     state, severity, since = (known.get(name) for name in ("state", "severity", "since_ns"))
     if state not in get_args(AlertState) or severity not in get_args(Severity) or _integer(since) is None:
         return None
-    texts = ("id", "check", "target", "expected", "seen", "message", "next_step")
     return Alert(
         state=cast("AlertState", state),
         severity=cast("Severity", severity),
         since_ns=cast("int", since),
-        evidence=_attributes(known.get("evidence")),
+        evidence=decode_attributes(known.get("evidence")),
         related=tuple(_text(name) for name in _list(known.get("related"))[:16]),
-        **{name: _text(known.get(name)) for name in texts},
+        silence=decode_silence(known.get("silence")),
+        **{name: _text(known.get(name)) for name in _TEXTS},
     )
+
+
+def decode_silence(known: object) -> Silence | None:
+    """Return the silence that is told of by *known*, as JSON has it; None if it is none."""
+    if not isinstance(known, dict):
+        return None
+    since, until = _integer(known.get("since_ns")), _integer(known.get("until_ns"))
+    if since is None or until is None or not _text(known.get("name")):
+        return None
+    return Silence(_text(known["name"]), since, until, _text(known.get("reason")))
 
 
 def _place(known: object) -> ErrorPlace | None:
@@ -263,7 +307,8 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _attributes(value: object) -> Attributes:
+def decode_attributes(value: object) -> Attributes:
+    """Return those of *value* that can be attributes; none where it is no mapping."""
     known: Mapping[str, Any] = value if isinstance(value, dict) else {}
     return MappingProxyType(
         {_text(name): each for name, each in list(known.items())[:_MOST_ATTRIBUTES] if is_attribute_value(each)}

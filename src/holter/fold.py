@@ -218,8 +218,9 @@ class Fold:
                 age_seconds=max(0.0, (monotonic_ns - start_ns) / 1e9),
                 thread=thread,
                 task=task,
+                asked_ns=asked_ns,
             )
-            for start_ns, series, thread, task in sorted(self.scope.recorder.open_calls())
+            for start_ns, series, thread, task, asked_ns in sorted(self.scope.recorder.open_calls())
             if series in self._series
         )
 

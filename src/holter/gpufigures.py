@@ -69,7 +69,11 @@ class GPUs(Protocol):
 
 
 class GPUsUnavailable(Exception):  # noqa: N818 - it says what is the matter, in the house's words
-    """Why no GPU can be read, in words."""
+    """Why no GPU can be read, in words, and the call that is not to be made any more, if it was one."""
+
+    def __init__(self, why: str, *, culprit: str = "") -> None:
+        super().__init__(why)
+        self.culprit = culprit
 
 
 def _by(name: str, *values: str) -> list[tuple[str, Attributes]]:
@@ -105,6 +109,9 @@ VIOLATIONS: Final = (
 CLOCKS: Final = ("graphics", "sm", "memory", "video")
 """In the order of NVML's numbers."""
 
+PIPES: Final = ("tensor", "fp64", "fp32", "fp16")
+"""The kinds of arithmetic whose activity is told; that of tensors in any precision, the others without it."""
+
 _DIRECTIONS: Final = _by(names.IO_DIRECTION, "transmit", "receive")
 _ERRORS: Final = _by(names.ERROR_TYPE, "corrected", "uncorrected")
 
@@ -137,6 +144,15 @@ FIGURES: Final[Mapping[str, Figure]] = {
     },
     **{f"io.{way}": Figure(names.GPU_IO, "By", "counter", by) for way, by in _DIRECTIONS},
     **{f"nvlink.{way}": Figure(names.GPU_NVLINK_IO, "By", "counter", by) for way, by in _DIRECTIONS},
+    "sm_utilization": Figure(names.GPU_SM_UTILIZATION, "1", "gauge"),
+    "sm_occupancy": Figure(names.GPU_SM_OCCUPANCY, "1", "gauge"),
+    **{
+        f"pipe.{pipe}": Figure(names.GPU_PIPE_ACTIVITY, "1", "gauge", by)
+        for pipe, by in _by(names.GPU_PIPE_NAME, *PIPES)
+    },
+    "memory_bandwidth": Figure(names.GPU_MEMORY_BANDWIDTH, "1", "gauge"),
+    **{f"pcie_rate.{way}": Figure(names.GPU_PCIE_RATE, "By/s", "gauge", by) for way, by in _DIRECTIONS},
+    **{f"nvlink_rate.{way}": Figure(names.GPU_NVLINK_RATE, "By/s", "gauge", by) for way, by in _DIRECTIONS},
     "pcie_replays": Figure(names.GPU_PCIE_REPLAYS, "{replay}", "counter"),
     "pcie_generation": Figure(names.GPU_PCIE_GENERATION, "{generation}", "gauge"),
     "pcie_width": Figure(names.GPU_PCIE_WIDTH, "{lane}", "gauge"),

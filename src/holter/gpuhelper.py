@@ -92,7 +92,7 @@ def _serve(settings: dict[str, Any], asked: queue.SimpleQueue[float]) -> None:
             told: dict[str, Any] = {**gpus.read(time.monotonic_ns())}
             _say({**told, "gpus": [_news(one, before) for one in told["gpus"]], "cost": _cost()})
     except GPUsUnavailable as error:
-        _say({"unavailable": str(error)})
+        _say({"unavailable": str(error)} | ({"culprit": error.culprit} if error.culprit else {}))
 
 
 def _say(what: dict[str, Any]) -> None:

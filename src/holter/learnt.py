@@ -1,5 +1,7 @@
 """
-What checks have learnt, in a file that outlives the process: versioned JSON, replaced as a whole.
+What checks have learnt, and which troubles go on, in a file that outlives the process.
+
+It is versioned JSON, replaced as a whole.
 
 A file that is damaged, or of another version, is set aside under the name of its own with ``.aside``, where the
 newest such file stays, and said once; it does no further harm.
@@ -17,15 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from holter import words
+from holter import keptsilences, outbox, words
 from holter.descriptors import opened
-from holter.documents import decode_alert, encode_alert
+from holter.documents import decode_alert, dump, encode_alert
+from holter.incidents import Incident
 from holter.model import Alert
 
 _LOGGER: Final = logging.getLogger("holter")
 SUFFIX: Final = ".checks"
 _VERSION: Final = 1
 _KEPT_SECONDS: Final = 40 * 86_400
+_SILENT_SECONDS: Final = keptsilences.LONGEST_MINUTES * 60 + 86_400
 _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ: Final = os.O_RDONLY | _FLAGS
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS
@@ -45,10 +49,11 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What all checks have learnt, by their keys, as of ``saved_ns``, Unix time."""
+    """What all checks have learnt, by their keys, as of ``saved_ns``, Unix time; and the incidents then."""
 
     saved_ns: int = 0
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
 
 
 def write(path: Path, learnt: Learnt) -> None:
@@ -69,7 +74,12 @@ def write(path: Path, learnt: Learnt) -> None:
         )
         for key, lesson in list(learnt.lessons.items())[:MOST_CHECKS]
     ]
-    content = b'{"holter_checks":%d,"saved_ns":%d,"checks":{%s}}\n' % (_VERSION, learnt.saved_ns, b",".join(checks))
+    content = b'{"holter_checks":%d,"saved_ns":%d,"checks":{%s},"incidents":%s}\n' % (
+        _VERSION,
+        learnt.saved_ns,
+        b",".join(checks),
+        dump([incident.save() for incident in learnt.incidents]).encode(),
+    )
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with opened(draft, _WRITE) as descriptor, os.fdopen(descriptor, "wb", closefd=False) as file:
@@ -107,7 +117,8 @@ def _decoded(content: bytes) -> Learnt:
     for key, row in list(known["checks"].items())[:MOST_CHECKS]:
         alerts = [decode_alert(alert) for alert in row["alerts"]]
         lessons[str(key)] = Lesson(json.dumps(row["state"]), tuple(alert for alert in alerts if alert is not None))
-    return Learnt(int(known["saved_ns"]), lessons)
+    incidents = tuple(Incident.load(row) for row in known.get("incidents", ()))
+    return Learnt(int(known["saved_ns"]), lessons, incidents)
 
 
 def gap_seconds(learnt: Learnt, now_ns: int) -> float:
@@ -116,8 +127,10 @@ def gap_seconds(learnt: Learnt, now_ns: int) -> float:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what checks have learnt of services that have not run for forty days."""
-    for path in (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{SUFFIX}.aside")):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
-                path.unlink()
+    """Remove what is kept of services that have not run for forty days, drafts too; silences and notices sooner."""
+    kept = {SUFFIX: _KEPT_SECONDS, keptsilences.SUFFIX: _SILENT_SECONDS, outbox.SUFFIX: outbox.LONGEST_NS / 1e9}
+    for suffix, seconds in kept.items():
+        for path in (*folder.glob(f"*{suffix}"), *folder.glob(f"*{suffix}.aside"), *folder.glob(f".*{suffix}.*")):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > seconds:
+                    path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 from holter import names
@@ -45,6 +46,10 @@ class LoggedMetrics:
                 series = self._series.get(name) or self._new_series(name)
                 if series is not None:
                     self._scope.ring().put(series, time_ns, taken)
+                    if not isfinite(taken):
+                        metric = self._prefix + _cleaned(name)
+                        attributes = {**self._attributes, names.METRIC: metric}
+                        self._scope.increment(names.VALUES_NONFINITE, "{value}", attributes)
 
     def _new_series(self, name: str) -> int | None:
         if len(self._series) >= METRICS_PER_RUN:

@@ -23,7 +23,18 @@ from holter.record import Outcome
 
 _ECS_VERSION: Final = "9.4.0"
 _LEVELS: Final = {"info": "info", "warning": "warn", "critical": "error"}
-_ALERT_WORDS: Final = ("id", "check", "state", "severity", "target", "expected", "seen", "message", "next_step")
+_ALERT_WORDS: Final = (
+    "id",
+    "check",
+    "state",
+    "severity",
+    "target",
+    "expected",
+    "seen",
+    "message",
+    "next_step",
+    "incident",
+)
 _NOT_IN_FIELDS: Final = re.compile(r"[.*\\]")
 _LONGEST_MESSAGE: Final = 2000
 _SAID: Final = ("p50", "p90", "p99", "max")
@@ -94,6 +105,9 @@ class LogLines:
         numbers = {_field(key): float(value) for key, value in alert.evidence.items() if _is_number(value)}
         texts = {key: value for key, value in alert.evidence.items() if not _is_number(value)}
         told = {name: getattr(alert, name) for name in _ALERT_WORDS}
+        if alert.silence is not None:
+            said += f"; {alert.silence}"
+            told["silenced"] = str(alert.silence)
         return self._line(
             _LEVELS[alert.severity] if alert.state == "firing" else "info",
             said,

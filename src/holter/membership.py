@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from holter import learnt, names, recording, words
+from holter import documents, gathering, learnt, names, recording, words
 from holter.chronicle import CHRONICLE
 from holter.energy import Energy
+from holter.errors import RecordingError
 from holter.fold import Fold
 from holter.group import Group
+from holter.layout import Section
 from holter.members import GroupName, Member, Members
 from holter.model import Alert, AlertState, Snapshot
 from holter.names import PROCESS_PID
+from holter.recorded import newest_half
 from holter.scope import Scope
+from holter.sections import Sections
 from holter.settings import Settings
 
 _LOGGER: Final = logging.getLogger("holter")
@@ -36,6 +41,9 @@ class Membership:
         self._read_ns = -1
         """When it was read last what is shared among."""
         self._told: dict[str, AlertState] = {}
+        self._orders: tuple[Alert, ...] = ()
+        self._led_by: tuple[Path, int] | None = None
+        """The recording, and which writing of it, that the alerts are from."""
         self._looking = threading.Lock()
         self._viewed: Members | None = None
 
@@ -49,6 +57,7 @@ class Membership:
         if self.group is not None:
             self.group.tidy()
             learnt.tidy(self.group.learnt_path.parent)
+            gathering.tidy(self.group.learnt_path.parent)
             self.group.lead()
             self._viewed = Members(self.group.learnt_path.parent, name)
 
@@ -127,6 +136,25 @@ class Membership:
                 said = [alert for one in members if one.path == leader for alert in one.alerts]
                 known |= {alert.id: alert for alert in (*self._of_others(members), *said)}
         return tuple(sorted(known.values(), key=lambda alert: alert.since_ns))
+
+    def acted_upon(self, own: Iterable[Alert]) -> tuple[Alert, ...]:
+        """
+        Return the alerts that this process has to act upon: its *own*, and, where another one leads, the last of that.
+
+        Costs some 0.1 ms where another one leads, however many others there are; more only when it has something new.
+        """
+        if self.group is None or self.leads:
+            return tuple(own)
+        path = self.group.leadership.leader()
+        with suppress(OSError, RecordingError):
+            if path is not None:
+                with Sections(path) as sections:
+                    half = newest_half(sections, Section.NOTICES, sections.longest_text)
+                if half is None:
+                    self._led_by, self._orders = None, ()
+                elif self._led_by != (path, half[0]):
+                    self._led_by, self._orders = (path, half[0]), documents.decode_notices(half[1])[0]
+        return (*self._orders, *own)
 
     def news(self, new: Sequence[Alert], own: Iterable[Alert]) -> list[Alert]:
         """

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
-_ROOT: Final = Path("/sys/fs/cgroup")
-_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+from holter.grouppaths import MEMBERSHIP, USUAL_PLACE, GroupPaths
+
 # Where nothing is limited, the first version of control groups gives the largest number of whole pages.
 _UNLIMITED: Final = 2**62
+_LIMITS: Final = {"memory": "memory.limit_in_bytes", "": "memory.max"}
 
 
-def cgroup_limit_bytes(membership: Path = _MEMBERSHIP, root: Path = _ROOT) -> int | None:
+def cgroup_limit_bytes(membership: Path = MEMBERSHIP, usual: Path = USUAL_PLACE) -> int | None:
     """
     Return the least memory limit of the control groups that this process is in, None where there is none.
 
-    Knows both versions. Reads a few small files of the kernel's, some 50 µs.
+    Knows both versions. Reads a few small files of the kernel's, some 90 µs.
     """
+    paths = GroupPaths(membership.with_name("mountinfo"), usual=usual)
     limits = []
-    for path in _limit_files(membership, root):
-        with suppress(OSError, ValueError):  # no such group here, or "max"
-            limits.append(int(path.read_text()))
+    with suppress(OSError):
+        paths.see(membership.read_bytes())
+    for controller, name in _LIMITS.items():
+        under = paths.hierarchy(controller)
+        for folder in under.folders if under is not None else ():
+            with suppress(OSError, ValueError), open(f"{folder}/{name}", "rb", 0) as file:  # noqa: PTH123  a path object costs more than to read
+                limits.append(int(file.read()))  # else no such controller here, or "max"
     return min((limit for limit in limits if 0 < limit < _UNLIMITED), default=None)
-
-
-def _limit_files(membership: Path, root: Path) -> Iterator[Path]:
-    with suppress(OSError, UnicodeDecodeError):
-        for line in membership.read_text().splitlines():
-            _, _, rest = line.partition(":")
-            controllers, _, group = rest.partition(":")
-            if controllers == "":
-                folder, name = root, "memory.max"
-            elif "memory" in controllers.split(","):
-                folder, name = root / "memory", "memory.limit_in_bytes"
-            else:
-                continue
-            # A container may see its own group as the root, whatever its name outside.
-            yield folder / name
-            part = PurePosixPath(group.lstrip("/"))
-            for parent in (part, *part.parents):
-                if ".." not in parent.parts:
-                    yield folder / parent / name
 
 
 def host_memory_bytes() -> int | None:

@@ -10,6 +10,7 @@ from holter.metric import NO_ATTRIBUTES, Across, Attributes, AttributeValue, Kin
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
 from holter.reading import STATISTICS, Distribution, Reading, Statistics
 from holter.record import Outcome
+from holter.silencing import Silence
 from holter.slowcall import Pause, SlowCall, Stage
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Sampler",
     "Series",
     "Severity",
+    "Silence",
     "SlowCall",
     "Snapshot",
     "Stage",
@@ -50,7 +52,8 @@ class OpenCall:
     A call that is running: which, since when (monotonic), in which native thread, and in which task.
 
     ``task`` is the same number for the watched coroutines that one task runs, and another for each task that runs at
-    the same time; 0 for all other calls, and where the pieces in Python are in use.
+    the same time; 0 for all other calls, and where the pieces in Python are in use. ``asked_ns`` is, of a stream, since
+    when its next item is asked for (monotonic), -1 while its consumer has the last one; 0 for all other calls.
 
     >>> import holter
     >>> @holter.watch
@@ -66,6 +69,7 @@ class OpenCall:
     age_seconds: float
     thread: int
     task: int = 0
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,9 @@ class Alert:
 
     ``id`` stays the same from firing to resolved; ``since_ns`` is Unix time; ``expected`` and
     ``seen`` are words with numbers, ``message`` one sentence, ``next_step`` what to do about it;
-    ``evidence`` holds plain numbers and strings; ``related`` names signals that moved along.
+    ``evidence`` holds plain numbers and strings; ``related`` tells of signals that moved along and of the other
+    alerts of the same trouble, which all have the same ``incident``. ``silence`` is what keeps it from being told.
+    ``source``, which the monitor fills in, is the check that gave it, as the processes of a group know it.
 
     >>> alert = Alert(
     ...     id="disk", check="DiskSpace", state="firing", severity="warning", since_ns=0, target="/data",
@@ -232,21 +238,51 @@ class Alert:
     next_step: str = ""
     evidence: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, hash=False)
     related: tuple[str, ...] = ()
+    incident: str = ""
+    silence: Silence | None = None
+    source: str = field(default="", compare=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By what it can be silenced: its own id, its check, its target with and without attributes, its incident."""
+        return self.id, self.check, self.target, self.target.partition("{")[0], self.incident
+
+
+Source = Literal["inputs", "outputs"]
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """
-    A bounded sample of what went into and came out of a call; ``columns`` maps a name to its values.
+    A bounded sample of what went into one call, or came out of it: columns of ``count`` rows each.
 
-    >>> Observation(call="predict", columns={"length": [3, 5]}, count=2, time_ns=0).columns["length"]
-    [3, 5]
+    ``columns`` maps a name to its values. Numbers are numpy arrays of their own type, whose first axis is the
+    rows: a column of a table, or a list of numbers, has one axis; an array of two or more stays one array,
+    (rows, ...), under one name, and is not taken apart. Text is a list of str and None. A dict, a data frame and a
+    list of dicts give a column for each key, all else one named after what was asked for: the argument, the key, or
+    the *source* ("inputs" or "outputs"). What has no rows is one row, and beside columns of many it stands in each.
+    Of more rows than are kept, ``count`` were chosen evenly from ``rows``. ``time_ns`` is Unix time; inputs and
+    outputs of the same call have the same.
+
+    The arrays are read-only copies, shared by all checks that asked for them.
+
+    >>> import numpy as np
+    >>> seen = Observation(call="predict", columns={"length": np.array([3, 5])}, count=2, time_ns=0)
+    >>> seen.columns["length"].tolist(), seen.source, seen.rows
+    ([3, 5], 'inputs', 2)
     """
 
     call: str
     columns: Mapping[str, Any] = field(hash=False)
     count: int
     time_ns: int
+    source: Source = "inputs"
+    rows: int = -1
+
+    def __post_init__(self) -> None:
+        """Say that all rows there were are here, unless told."""
+        if self.rows < 0:
+            object.__setattr__(self, "rows", self.count)
 
 
 class Record(Protocol):
@@ -297,15 +333,20 @@ class Sampler(Protocol):
 @runtime_checkable
 class Check(Protocol):
     """
-    What judges snapshots; may also have ``observe(observation)``, ``save()`` and ``load(state, gap_seconds)``.
+    What judges snapshots; may also have more, by which it looks at data and outlives its process.
 
-    ``save`` returns what the next process is to know, as JSON has it; ``load`` goes on from that. Alerts that fired go
-    on firing then, unless it raises or returns False, as it may where the gap was too long.
+    ``observes`` is a list of `Wanted`; ``observe`` gets samples of that in each process and may return counts, as
+    (name, amount, attributes), which a group sums. Where counts are not enough, ``share()`` returns what was
+    observed since the last time, as JSON has it, or None, and is called after ``observe``; ``gather(share)`` is
+    called in the process that judges, before ``judge``, once for each share of each process.
+
+    ``save()`` returns what the next process is to know, as JSON has it; ``load(state, gap_seconds)`` goes on from
+    that. Alerts that fired go on firing then, unless it raises or returns False, as it may where the gap was too long.
 
     Of several processes of a service the one that leads them asks its checks, with the snapshots of all. One with
     ``own_process = True`` judges each process by itself: every process asks its own, with its own snapshots, and
-    delivers what it says, with ``process.pid`` in the evidence. Their ids must differ between processes. It has no
-    ``save`` and ``load``: what is of one process is not told to the next.
+    logs what it says; who leads tells of it, with ``process.pid`` in the evidence. Their ids must differ between
+    processes. It has no ``save`` and ``load``: what is of one process is not told to the next.
 
     >>> class Content:
     ...     def judge(self, snapshot):
@@ -330,6 +371,9 @@ class Exporter(Protocol):
     One that has ``slower_than_seconds`` too (None for slower than 99 of 100) gets slow and failed calls in
     ``Snapshot.slow_calls``: those in a trace of OpenTelemetry, and where it has ``traces_all`` set, all. If it has
     ``trace(calls)``, that is called with the new ones each interval.
+
+    One that has ``send(notice, timeout)`` is a receiver: it is told of incidents by that, as `Webhook` is, and
+    ``export`` is not called.
 
     >>> class Count:
     ...     every_seconds = 10.0

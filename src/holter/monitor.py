@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet
 
-from holter import words
+from holter import keptsilences, words
 from holter.chronicle import CHRONICLE
 from holter.clock import SYSTEM, Clock
 from holter.cost import Ledger
+from holter.courier import deliveries
 from holter.delivery import Delivery, hand_out
 from holter.environment import describe
 from holter.farewell import Farewell
@@ -27,17 +28,17 @@ from holter.history import History
 from holter.instruments import Instruments
 from holter.judging import Judges
 from holter.membership import Membership
-from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Snapshot
-from holter.notices import AlertCallback, Notices
+from holter.model import Alert, Attributes, Check, Exporter, Process, Sampler, Silence, Snapshot
+from holter.notices import start_line
 from holter.options import DEFAULT_TIMEOUT
 from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
 from holter.report import Summary, summarise
-from holter.ring import IMPLEMENTATION
 from holter.sampling import Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
+from holter.switches import Switches
 from holter.upkeep import (
     planned_wait,
     read_gauges,
@@ -46,7 +47,6 @@ from holter.upkeep import (
     set_own_figures,
     tell_of_predecessors,
 )
-from holter.version import __version__
 
 LOGGER: Final = logging.getLogger("holter")
 _MONITORS: Final[WeakSet[Monitor]] = WeakSet()
@@ -120,7 +120,7 @@ class Monitor(Instruments):
         self._threads: list[threading.Thread] = []
         self._deliveries: list[Delivery] = []
         self._history = History()
-        self._judges = Judges(self._scope, ())
+        self._judges, self._switches = Judges(self._scope, ()), Switches(self._scope, ())
         self._latest: Snapshot | None = None
         self._membership = Membership()
         self._samplings: Samplings | None = None
@@ -141,7 +141,8 @@ class Monitor(Instruments):
             started_ns=self._fold.process.started_ns if self._fold.process.service == settings.name else started_ns,
         )
         self._run()
-        LOGGER.info("%s", words.clean(self._start_line(), 500))
+        where = CHRONICLE.where() if settings.recording else "none"
+        LOGGER.info("%s", words.clean(start_line(settings, where), 500))
         return self
 
     def _run(self) -> None:
@@ -154,9 +155,6 @@ class Monitor(Instruments):
             )
         self._scope.guard.run("group", None, self._membership.join, self, self.settings, self._scope)
         leads = lambda: self._membership.leads  # noqa: E731 - what it is at the time
-        plug_ins: list[Exporter] = [Notices(LOGGER, self._scope.guard), *self.settings.exporters]
-        if self.settings.on_alert is not None:
-            plug_ins.append(AlertCallback(self.settings.on_alert, self._scope.guard))
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
             # What was overwritten before now, nobody was there to read.
             if is_mine:
@@ -164,7 +162,8 @@ class Monitor(Instruments):
             RECORDER.readers.add(self)
             self._ledger = Ledger(self._clock, self._scope.coroutines, self._fold.counts())
         self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
-        self._deliveries = [Delivery(self._scope, exporter) for exporter in plug_ins]
+        self._switches = Switches(self._scope, self.settings.checks)
+        self._deliveries = deliveries(self._scope, self.settings, LOGGER, self._judges.outbox)
         self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
         self.is_running = True
         self._spawn("collector", self._collect)
@@ -180,13 +179,6 @@ class Monitor(Instruments):
         thread = threading.Thread(target=as_own(target), name=f"holter-{name}", daemon=True)
         thread.start()
         self._threads.append(thread)
-
-    def _start_line(self) -> str:
-        where = CHRONICLE.where() if self.settings.recording else "none"
-        return (
-            f"holter {__version__} watches {self.settings.title} each {self.settings.interval_seconds:g} s; "
-            f"ring: {IMPLEMENTATION}; recording: {where}; {self.settings.plug_ins}; look: print(holter.summary())"
-        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -217,6 +209,7 @@ class Monitor(Instruments):
         if complete and not self._is_asleep:
             guard.run("group", None, self._membership.hand_over, lambda: self._turn_over(half, now=True))
         self.is_running = self._is_asleep = False
+        self._switches.close()
         for delivery in (*self._deliveries, *self._judges.deliveries):
             delivery.close(deadline)
         for thread in self._threads:
@@ -255,6 +248,7 @@ class Monitor(Instruments):
         with RECORDER.exclusive(time.monotonic() + DEFAULT_TIMEOUT) as is_mine:
             if is_mine:
                 ROUTER.drain()
+        self._judges.look(0.0, patiently=False)
 
     def _turn_over(self, deadline: float, *, now: bool = False) -> Snapshot | None:
         """End an interval from another thread than the collector's; a forked child goes on before that."""
@@ -276,6 +270,7 @@ class Monitor(Instruments):
             return None
         try:
             read_gauges(self._scope)
+            self._judges.look(deadline, patiently=now)
             begun_ns = self._clock.monotonic_ns()
             with RECORDER.exclusive(deadline) as is_mine:
                 if not is_mine:
@@ -290,15 +285,18 @@ class Monitor(Instruments):
             self._latest = snapshot
             self._history.add(snapshot)
             if self._ledger is not None:
-                threads_ns = sum(one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries))
+                threads_ns = self._judges.spent_ns + sum(
+                    one.cpu_ns for one in (*self._deliveries, *self._judges.deliveries)
+                )
                 threads_ns += 0 if self._samplings is None else self._samplings.cpu_ns
                 counts = ((snapshot.series[key], reading.count) for key, reading in snapshot.total.items())
                 self._ledger.close(counts, threads_ns)
             whole = self._membership.turn(snapshot, now=now)
-            alerts = self._judges.ask(whole, deadline, patiently=now, own=snapshot)
-            everybodys = self._membership.news(alerts, self._judges.alerts.values())
-            hand_out(self._deliveries, (snapshot, alerts), (whole, everybodys), now=now)
-            CHRONICLE.keep(self, snapshot, alerts, self._history, cursors, now=now)
+            alerts = self._judges.ask(whole, deadline, patiently=now, own=snapshot, fellows=self._membership)
+            hand_out(self._deliveries, (snapshot, alerts), (whole, self._judges.everybodys), now=now)
+            CHRONICLE.keep(self, snapshot, self._judges.changed, self._history, cursors, now=now)
+            if self.is_running:
+                self._scope.guard.run("guard", None, self._switches.turn, self._acted_upon)
             record_duration(self._scope, self._clock.monotonic_ns() - begun_ns)
         finally:
             turn.release()
@@ -344,13 +342,16 @@ class Monitor(Instruments):
             self._turn.release()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """
-        Return the alerts of this run in their latest state, the oldest first; at most 1,000.
-
-        In a group also those that each process has of itself; of the other processes, of their last 64.
-        """
+        """Return the alerts in their latest state, the oldest first; at most 1,000, of other processes 64."""
         own = tuple(self._judges.alerts.values())
         return self._scope.guard.run("group", own, self._membership.alerts, own)
+
+    def silence(self, name: object, *, minutes: float, reason: str) -> Silence:
+        """Tell nobody of alerts of this *name* for so many *minutes*, as `silence` of the module does; return how."""
+        return keptsilences.set_for(self._judges.silences, name, minutes, reason, self._clock.wall_ns())
+
+    def _acted_upon(self) -> tuple[Alert, ...]:
+        return self._membership.acted_upon(self._judges.alerts.values())
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""
@@ -365,6 +366,7 @@ class Monitor(Instruments):
     def forked(self) -> None:
         """In a forked child: forget the parent's threads and figures; go on at the first record, if any."""
         self._membership.forget()
+        self._scope.observations.reset()
         self._begin()
         self._is_asleep = self.is_running
         RECORDER.first_record.append(self._awake)

@@ -25,6 +25,7 @@ NEVER: Final = 2**63 - 1
 # The words of a gate.
 LIMIT: Final = 0
 SEEN: Final = 1
+WANTED: Final = 2
 
 MOST_OF_ONE: Final = 10
 MOST: Final = 100
@@ -70,15 +71,16 @@ class Gate:
     """
     Which calls of one function are noted.
 
-    ``words`` are the duration in ns beyond which a call is slow, and how many went through in this
-    interval; C reads the first one at the end of each call. In Python a watched function reads the same number
+    ``words`` are the duration in ns beyond which a call is slow, how many went through in this interval, and
+    whether samples of what goes in and out are wanted; C reads the last one at the beginning of each call,
+    and the first one at its end. In Python a watched function reads the same number
     from ``limit``, alone in its list, in a tenth of the time.
     """
 
     __slots__ = ("_notes", "explained", "kept", "limit", "root", "words")
 
     def __init__(self, notes: Notes, root: int) -> None:
-        self.words = memoryview(bytearray(16)).cast("q")
+        self.words = memoryview(bytearray(24)).cast("q")
         self.limit = [NEVER]
         self.bound(notes.limit_ns)
         self.root, self.kept, self.explained, self._notes = root, 0, 0, notes

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from holter.gpuactivity import ACTIVITY_KEYS, FUNCTION, Activity
 from holter.gpufigures import FIGURES, METRICS, GPUReading, GPUsUnavailable, Told
 from holter.kinship import kin_of, shares_pids_with_host
 from holter.names import GPU_XID
@@ -20,12 +21,16 @@ from holter.visibility import Candidate, Visible, visible
 # What does not exist may begin to, when an administrator changes a mode; and parts of a GPU are made and removed.
 _AGAIN_EVERY: Final = 60
 _MOST_PARTS: Final = 16
+_HARMED: Final = "has hung or killed the process that called it, or broken its other calls"
+# A look or two may fail for other reasons.
+_MOST_SILENT: Final = 3
 _NOT_OF_A_PART: Final = "unavailable, because the driver tells it of the whole GPU only, not of a part of it"
 _OF_ANOTHER_NAMESPACE: Final = (
     "unavailable, because the driver knows processes by the machine's numbers, and this one has a number of its own "
     "(a container: run it with the machine's pid namespace)"
 )
 _ERRORS: Final = (OSError, AttributeError, LookupError, ValueError, TypeError, ArithmeticError)
+_AVERAGED: Final = frozenset(FIGURES[key].name for key in ACTIVITY_KEYS)
 Progress = Callable[[int], None]
 
 
@@ -36,6 +41,9 @@ class _GPU:
     id: str
     name: str
     handle: Any
+    whole: Any
+    """The GPU's handle, of which this may be a part."""
+    activity: Activity
     parent: str = ""
     info: dict[str, str] = field(default_factory=dict)
     lost: str = ""
@@ -80,6 +88,8 @@ class NVML:
         self._gpus: list[_GPU] = []
         self._known: dict[int, str] = {}
         self._readings = 0
+        self._silent: dict[str, int] = {}
+        """For how many looks a part has said nothing of its memory, of those that have told it."""
         self.deaf: dict[str, str] = {}
         """The GPUs of which no events come, and why."""
 
@@ -124,39 +134,72 @@ class NVML:
             if is_again and self._readings:
                 self._enumerate()
         except (nvml.NVMLError_Uninitialized, nvml.NVMLError_DriverNotLoaded) as error:
+            for gpu in self._gpus:
+                gpu.activity.close()
             raise GPUsUnavailable(f"the driver's library says: {error}") from error
         except nvml.NVMLError:
             pass  # the GPUs stay those that they were
         self._readings += 1
-        now = Now(nvml, self._kin if self._knows_pids else None, _OF_ANOTHER_NAMESPACE)
+        now = Now(nvml, time_ns, self._kin if self._knows_pids else None, _OF_ANOTHER_NAMESPACE)
         gpus = [self._read(gpu, now) for gpu in self._gpus]
         self._progress(0)
+        self._doubt(gpus)
         return {"time_ns": time_ns, "gpus": gpus}
+
+    def _doubt(self, gpus: list[GPUReading]) -> None:
+        """
+        See whether averages of a part have broken what else it tells.
+
+        Reported of a driver (535, with parts of an H100): the part's memory could not be read any more in that process.
+        """
+        for gpu, told in zip(self._gpus, gpus, strict=True):
+            if not gpu.parent or gpu.lost or not gpu.activity.was_taken:
+                continue
+            silent = 0 if "memory.usage" in told["values"] else self._silent.get(gpu.id, _MOST_SILENT) + 1
+            if silent <= _MOST_SILENT:
+                self._silent[gpu.id] = silent
+            if silent == _MOST_SILENT and gpu.id in self._still_there():
+                raise GPUsUnavailable(f"after {FUNCTION} a part's memory could not be read", culprit=FUNCTION)
+
+    def _still_there(self) -> set[str]:
+        try:
+            self._enumerate()
+        except self._nvml.NVMLError:
+            return set()  # it is the driver that is not well
+        return {gpu.id for gpu in self._gpus}
 
     def _kin(self, pid: int) -> str:
         return kin_of(pid, self._own, self._proc)
 
     def _read(self, gpu: _GPU, now: Now) -> GPUReading:
         found: Found = {}
+        now.whole, now.activity = gpu.whole, gpu.activity
         for number, call in enumerate(CALLS, 1):
-            if gpu.lost:
-                found |= dict.fromkeys(call.keys, gpu.lost)
-            elif gpu.parent and call not in PART_CALLS:
-                found |= dict.fromkeys(call.keys, _NOT_OF_A_PART)
-            elif self._skipped & {call.function, *call.others}:
-                why = f"unavailable, because {call.function} has hung or killed the process that called it"
-                found |= dict.fromkeys(call.keys, why)
-            elif number in gpu.off:
-                found |= dict.fromkeys(call.keys, gpu.off[number])
-            else:
-                self._progress(number)
-                found |= self._ask(gpu, number, call, now)
+            for key, value in self._told(gpu, number, call, now).items():
+                # Where two give the same figure: a value rather than a reason, the first one of two.
+                if key not in found or (isinstance(found[key], str) and not isinstance(value, str)):
+                    found[key] = value
+        if gpu.lost:
+            # What it has counted may begin anew.
+            gpu.activity.close()
         values = {key: value for key, value in found.items() if not isinstance(value, str)}
         told: GPUReading = {"id": gpu.id, "name": gpu.name, "values": values, "info": gpu.info}
         told["missing"] = self._missing(gpu, found, values)
         if gpu.parent:
             told["parent"] = gpu.parent
         return told
+
+    def _told(self, gpu: _GPU, number: int, call: Call, now: Now) -> Found:
+        if gpu.lost:
+            return dict.fromkeys(call.keys, gpu.lost)
+        if gpu.parent and call not in PART_CALLS:
+            return dict.fromkeys(call.keys, _NOT_OF_A_PART)
+        if self._skipped & {call.function, *call.others}:
+            return dict.fromkeys(call.keys, f"unavailable, because {call.function} {_HARMED}")
+        if number in gpu.off:
+            return dict.fromkeys(call.keys, gpu.off[number])
+        self._progress(number)
+        return self._ask(gpu, number, call, now)
 
     def _ask(self, gpu: _GPU, number: int, call: Call, now: Now) -> Found:
         nvml = self._nvml
@@ -175,6 +218,8 @@ class NVML:
     def _missing(self, gpu: _GPU, found: Found, values: dict[str, float]) -> dict[str, str]:
         """Return why each metric has no value, of those that have none."""
         there = {FIGURES[key].name for key in values}
+        if gpu.activity.is_waiting:
+            there |= _AVERAGED
         missing = {
             FIGURES[key].name: why
             for key, why in found.items()
@@ -223,14 +268,21 @@ class NVML:
             self._named(one, number, _Machine(handles, parts, lost), before)
             for one, number in zip(chosen, _numbers(chosen), strict=True)
         ]
+        kept = [gpu.activity for gpu in self._gpus]
+        for gone in before.values():
+            if gone.activity not in kept:
+                gone.activity.close()
 
     def _named(self, one: Visible, name: str, machine: _Machine, before: dict[str, _GPU]) -> _GPU:
-        whole = self._known[one.gpu]
+        whole, handle = self._known[one.gpu], machine.handles[one.gpu]
+        part, number, _ = machine.parts[one.gpu][one.instance] if one.instance is not None else (None, None, None)
+        known = before.get(one.instance or whole)
+        is_as_before = known is not None and known.activity.instance == number
+        activity = known.activity if known is not None and is_as_before else Activity(self._nvml, number)
         if one.instance is not None:
-            gpu = _GPU(one.instance, name, machine.parts[one.gpu][one.instance][0], parent=whole)
+            gpu = _GPU(one.instance, name, part, handle, activity, parent=whole)
         else:
-            gpu = _GPU(whole, name, machine.handles[one.gpu], lost=machine.lost.get(one.gpu, ""))
-        known = before.get(gpu.id)
+            gpu = _GPU(whole, name, handle, handle, activity, lost=machine.lost.get(one.gpu, ""))
         gpu.info = known.info if known is not None and known.info else self._info(gpu)
         return gpu
 
@@ -297,4 +349,6 @@ def _numbers(chosen: Sequence[Visible]) -> list[str]:
 
 
 def _said(error: Exception, call: Call) -> str:
-    return f"{call.function} says: {error}"
+    # Of several functions the one that failed has left its name.
+    function = [call.function, *getattr(error, "__notes__", ())][-1]
+    return f"{function} says: {error}"

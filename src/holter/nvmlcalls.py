@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from holter.gpuactivity import ACTIVITY_KEYS, FUNCTION, OTHERS, Activity
 from holter.gpufigures import CLOCKS, FIGURES, THROTTLES, VIOLATIONS
 
 Found = dict[str, float | str]
@@ -51,18 +52,26 @@ _FIELDS: Final = (
 
 @dataclass(slots=True)
 class Now:
-    """What one reading goes by: the library, and what a process is to the program, or why that is not known."""
+    """
+    What one reading goes by: the library, its time, and what a process is to the program, or why that is not known.
+
+    ``whole`` is the GPU that is read, or of which a part is, and ``activity`` what is kept of it from look to look.
+    """
 
     nvml: Any
+    time_ns: int
     kin: Callable[[int], str] | None
     without_kin: str
+    whole: Any = None
+    activity: Activity | None = None
 
 
 class Call(NamedTuple):
     """
     One question to a GPU, the keys that its answer has, and how it is put.
 
-    ``others`` are functions that ``read`` falls back to, or asks besides.
+    Where two give the same figure, the first one that has it counts. ``others`` are functions that ``read`` falls back
+    to, or asks besides.
     """
 
     function: str
@@ -226,6 +235,10 @@ def _by_kin(now: Now, prefix: str, by_pid: dict[int, Any]) -> Found:
     return found
 
 
+def _activity(now: Now, _: Any) -> Found:
+    return {} if now.activity is None else now.activity.read(now.whole, now.time_ns)
+
+
 _PROCESSES: Final = (
     "nvmlDeviceGetComputeRunningProcesses",
     "nvmlDeviceGetGraphicsRunningProcesses",
@@ -273,8 +286,9 @@ CALLS: Final = (
     Call("nvmlDeviceGetDecoderUtilization", ("utilization.decoder",), partial(_coder, task="Decoder")),
     Call(_PROCESSES[0], _keys("process.memory."), _process_memory, _PROCESSES[1:]),
     Call("nvmlDeviceGetProcessUtilization", _keys("process.utilization."), _process_utilization),
+    Call(FUNCTION, ACTIVITY_KEYS, _activity, OTHERS),
 )
 """All that is asked of a GPU, in this order; a call's number is its place from 1 on."""
 
-PART_CALLS: Final = tuple(call for call in CALLS if call.function in ("nvmlDeviceGetMemoryInfo", *_PROCESSES))
+PART_CALLS: Final = tuple(call for call in CALLS if call.function in ("nvmlDeviceGetMemoryInfo", *_PROCESSES, FUNCTION))
 """What a part of a GPU can be asked."""

@@ -48,7 +48,9 @@ class Running(NamedTuple):
 
     @property
     def hangs(self) -> bool:
-        """Whether it ran for much longer than any before."""
+        """Whether it ran for much longer than any before; a stream whose consumer had its turn does not."""
+        if self.call.asked_ns < 0:
+            return False
         longest = self.longest_seconds
         enough = longest is not None and self.ended >= _FEWEST_ENDED
         return enough and self.call.age_seconds >= max(_HANGS_SECONDS, _HANGS * (longest or 0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import reduce
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from holter._ring import HOME, LEAF, START, Call
 from holter.failure import FAILED, ExceptionTypes, failed_series, note_place
 from holter.forkword import IS_OURS
+from holter.lookout import Finish
 from holter.metric import NO_ATTRIBUTES, Attributes
 from holter.names import CALL_UNITS, METRIC, VALUES_REFUSED
 from holter.noted import LIMIT
@@ -33,6 +35,7 @@ Hot: TypeAlias = tuple[
     int,
     Callable[[object], int] | None,
     list[int],
+    list[bool],
 ]
 
 
@@ -101,6 +104,7 @@ class CallProbe:
         self.root = self.series.duration
         self.gate = scope.notes.gate(self.root)
         self.limit = self.gate.words
+        self.lookout = scope.observations.lookout(self.root, name)
         # What a call in Python needs of the recorder, one step away.
         self.now, self.rings, self.attach = scope.now, scope.recorder.rings.get, scope.recorder.lookup
         # 0 in a child that was forked unknown to Python: whoever sees that attaches before it writes.
@@ -119,6 +123,7 @@ class CallProbe:
             self.constant_units << 32 | self.root,
             self.units_of if callable(units) else None,
             self.gate.limit,
+            self.lookout.is_wanted,
         )
 
     def units_of(self, result: object) -> int:
@@ -131,6 +136,22 @@ class CallProbe:
             self.scope.increment(VALUES_REFUSED, "{value}", {METRIC: CALL_UNITS})
             return 0
         return size
+
+    def observe(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Finish | None:
+        """Copy what a call of *function* is given, if wanted; return what is to be told its result, if anything is."""
+        return self.scope.guard.run("observe", None, self.lookout.begin, function, args, kwargs)
+
+    def observed(self, timed: Callable[..., Any], function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what *timed*, which watches *function*, returns; a sample of that call is taken if it is its turn."""
+        try:
+            finish = self.observe(function, args, kwargs)
+        except RecursionError:
+            finish = None
+        result = timed(*args, **kwargs)
+        if finish is not None:
+            with suppress(RecursionError):
+                finish(result)
+        return result
 
     def begin(self) -> Call:
         """Open a call that may end on another thread."""
@@ -183,7 +204,7 @@ class CallProbe:
         module = getattr(watched, "__module__", None)
         name = getattr(watched, "__qualname__", "")
         found = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules.get(module or ""))
-        if found is watched and not (module == "__main__" and _is_pickled_by_value()):
+        if found is watched and not (module == "__main__" and is_pickled_by_value()):
             return name
         return watch_again, (watched.__wrapped__, self._options())
 
@@ -213,7 +234,8 @@ def probe_again(options: dict[str, Any]) -> CallProbe:
     return CallProbe(sys.modules["holter.default"]._scope, **options)  # noqa: SLF001 - as above
 
 
-def _is_pickled_by_value() -> bool:
+def is_pickled_by_value() -> bool:
+    """Whether this is called, however far down, by cloudpickle."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - a documented function
     while frame is not None:
         # Also where others carry a copy of it: joblib.externals.cloudpickle, ray.cloudpickle, pyspark.cloudpickle.

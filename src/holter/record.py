@@ -53,7 +53,7 @@ class Ownership(IntEnum):
 RECORD: Final = np.dtype([("commit", "<u8"), ("time_ns", "<i8"), ("value", "<f8"), ("series", "<u4"), ("units", "<u4")])
 CELL: Final = np.dtype([("count", "<i8"), ("sum", "<f8"), ("units", "<i8"), ("begun", "<i8")])
 GAUGE_CELL: Final = np.dtype([("count", "<i8"), ("last", "<f8"), ("minimum", "<f8"), ("maximum", "<f8")])
-SLOT: Final = np.dtype([("start_ns", "<i8"), ("series", "<i8"), ("task", "<i8"), ("unused", "<i8")])
+SLOT: Final = np.dtype([("start_ns", "<i8"), ("series", "<i8"), ("task", "<i8"), ("asked_ns", "<i8")])
 
 SEQUENCE_SHIFT: Final = 8
 OUTCOME_SHIFT: Final = 2

@@ -288,7 +288,7 @@ class Rings:
     """The records and slots of all rings, and how many records came after those that were folded and are not here."""
 
     def __init__(self, sections: Sections, entries: Mapping[int, Entry], fold: Folded, *, is_live: bool) -> None:
-        self.slots: list[tuple[int, int, int, int]] = []
+        self.slots: list[tuple[int, int, int, int, int]] = []
         self.lost = 0
         self._factors = {key: entry.factor for key, entry in entries.items()}
         parts = [np.zeros(0, RECORDED)]
@@ -329,7 +329,7 @@ class Rings:
         slots = words[FIRST_SLOT_WORD : FIRST_SLOT_WORD + SLOTS * SLOT_WORDS].view(SLOT)
         used = slots[slots["start_ns"] > 0]
         thread = int(words[THREAD_WORD].astype(np.int64))
-        self.slots += [(start, series, thread, task) for start, series, task, _ in used.tolist()]
+        self.slots += [(start, series, thread, task, asked) for start, series, task, asked in used.tolist()]
 
     def _records(
         self, words: NDArray[np.uint64], again: NDArray[np.uint64], ring: int, cursor: int
@@ -373,7 +373,7 @@ def _known(records: NDArray[np.void], head: int, again: NDArray[np.uint64]) -> N
 
 
 def open_calls_of(
-    slots: list[tuple[int, int, int, int]], entries: Mapping[int, Entry], ended_ns: int
+    slots: list[tuple[int, int, int, int, int]], entries: Mapping[int, Entry], ended_ns: int
 ) -> tuple[OpenCall, ...]:
     """Return the calls in *slots*, the longest first, with their ages at *ended_ns*."""
     return tuple(
@@ -384,8 +384,9 @@ def open_calls_of(
             age_seconds=max(0.0, (ended_ns - start) / 1e9),
             thread=thread,
             task=task,
+            asked_ns=asked,
         )
-        for start, series, thread, task in sorted(slots)
+        for start, series, thread, task, asked in sorted(slots)
         if start < ended_ns + _PLAUSIBLE_NS
     )
 

@@ -322,13 +322,18 @@ class Recorder:
         """Return up to which sequence each ring in the file has been read, by its number there."""
         return {self.filed[id(ring)]: self._reader(ring).cursor for ring in list(self.all) if id(ring) in self.filed}
 
-    def open_calls(self) -> list[tuple[int, int, int, int]]:
-        """Return start, series, native thread id and task of each call that is listed; the caller is ``exclusive``."""
+    def open_calls(self) -> list[tuple[int, int, int, int, int]]:
+        """
+        Return start, series, native thread id, task and ``asked_ns`` of each call that is listed.
+
+        The caller is ``exclusive``.
+        """
         found = []
         for ring in list(self.all):
             if ring.live:
                 thread = ring.words[THREAD_WORD]
-                found += [(start, series, thread, task) for start, series, task in self._reader(ring).open_calls()]
+                listed = self._reader(ring).open_calls()
+                found += [(start, series, thread, task, asked) for start, series, task, asked in listed]
         return found
 
 

@@ -12,6 +12,7 @@ from holter.figures import plain, timestamp
 from holter.history import History
 from holter.losses import losses, said
 from holter.model import Alert, Process, SlowCall, Snapshot
+from holter.serving import servings, switched
 from holter.sheets import calls_table, machine, named, tables
 from holter.tables import HEIGHT, WIDTH, Block, Line, Notes, fitted, wrapped
 from holter.totals import digest
@@ -20,7 +21,9 @@ from holter.verdict import Verdict, clock_time, judge
 _MOST_VERDICT_LINES: Final = 5
 _MOST_DETAIL_LINES: Final = 4
 _MOST_ALERTS: Final = 4
+_MOST_GUARDS: Final = 4
 _MOST_LOST: Final = 3
+_LONGEST_STACK: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def summarise(
     latest = list({alert.id: alert for alert in alerts}.values())
     verdict = judge(history or History(1), snapshot, latest, snapshot.error_places)
     figures = digest(snapshot)
-    lost = _losses(snapshot)
+    lost, guards = _losses(snapshot), servings(snapshot)
     data = {
         "verdict": verdict,
         "service": snapshot.process.service,
@@ -93,11 +96,13 @@ def summarise(
         "records": None if records is None else {"read": records[0], "written": records[1]},
         **{each.name: getattr(figures, each.name) for each in fields(figures)},
         "alerts": latest,
+        "guards": guards,
         "losses": lost,
     }
     blocks: list[Block] = [
         *tables(figures),
         _alerts(latest),
+        switched(guards).first(_MOST_GUARDS),
         Notes(tuple((f"slow {named(call)}", f"spent {said(shares)}") for call, shares in lost.items())).first(
             _MOST_LOST
         ),
@@ -130,7 +135,10 @@ def _alerts(alerts: Sequence[Alert]) -> Notes:
             f"saw {words.clean(alert.seen)}."
         )
         next_step = f" {words.clean(alert.next_step, 160)}" if alert.next_step else ""
-        rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step))
+        text += "" if alert.silence is None else f" ({alert.silence})"
+        stack = words.clean(str(alert.evidence.get("stack", "")), _LONGEST_STACK)
+        where = f" Stack, innermost first: {stack}." if stack else ""
+        rows.append(("ALERT" if alert.state == "firing" else "resolved", text + next_step + where))
     return Notes(tuple(rows)).first(_MOST_ALERTS)
 
 

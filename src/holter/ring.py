@@ -156,11 +156,15 @@ class RingReader:
         self.cursor = first + read_to - 1
         return records, lost
 
-    def open_calls(self) -> Iterator[tuple[int, int, int]]:
-        """Yield start (monotonic ns), series and task (0 for none) of each call that is listed as running."""
+    def open_calls(self) -> Iterator[tuple[int, int, int, int]]:
+        """
+        Yield start (monotonic ns), series and task (0 for none) of each call that is listed as running.
+
+        And of a stream, since when its next item is asked for, -1 while its consumer has the last one; 0 of others.
+        """
         slots = self._slots.copy()
         for slot in slots[slots["start_ns"] != 0]:
-            yield int(slot["start_ns"]), int(slot["series"]), int(slot["task"])
+            yield int(slot["start_ns"]), int(slot["series"]), int(slot["task"]), int(slot["asked_ns"])
 
 
 def _run(items: np.ndarray, start: int, length: int) -> np.ndarray:

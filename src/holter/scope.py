@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from holter import names
 from holter.clock import SYSTEM, Clock
 from holter.guard import Guard
+from holter.lookout import Observations
 from holter.metric import NO_ATTRIBUTES, Across, Attributes, Kind
 from holter.noted import Notes
 from holter.recorder import RECORDER, Recorder
 from holter.ring import Ring
 
+if TYPE_CHECKING:
+    from holter.silencing import Silence
+
 NANOSECONDS: Final = 1e-9
 _numbers = count(1)
+_SCOPES: Final[WeakValueDictionary[int, Scope]] = WeakValueDictionary()
 
 
 class CallSeries(NamedTuple):
@@ -45,6 +51,7 @@ class Scope:
 
     def __init__(self, clock: Clock = SYSTEM, recorder: Recorder = RECORDER) -> None:
         self.number = next(_numbers)
+        _SCOPES[self.number] = self
         self.clock, self.recorder, self.table = clock, recorder, recorder.table
         self.ring: Callable[[], Ring] = recorder.lookup
         """Returns the ring of the calling thread."""
@@ -56,9 +63,13 @@ class Scope:
         self.coroutines: set[int] = set()
         """The calls, by the ids of their durations, that are coroutines, and so cost more to watch."""
         self.reads: dict[int, Callable[[], object]] = {}
+        self.silences: dict[str, Silence] = {}
+        """What no file holds of what keeps alerts from being told, by name."""
         self.guard = Guard(self._count_error)
         self.notes = Notes(self.table.root, self.guard)
         """The calls that were slow or failed, where somebody wants them."""
+        self.observations = Observations(self.notes.gate, self.guard, self.increment, self.now, clock.wall_ns)
+        """Samples of what goes into calls and comes out of them, where somebody wants them."""
 
     def series(
         self,
@@ -103,3 +114,8 @@ class Scope:
 
     def _count_error(self, place: str) -> None:
         self.increment(names.INTERNAL_ERRORS, "{error}", {names.PLACE: place})
+
+
+def scope_numbered(number: int | None) -> Scope | None:
+    """Return the scope of that *number*, if it is there yet."""
+    return None if number is None else _SCOPES.get(number)

@@ -12,6 +12,7 @@ from holter.arguments import positive_seconds
 from holter.errors import ConfigurationError
 from holter.model import Alert, Attributes, Check, Exporter, Sampler
 from holter.options import LONGEST_NAME, checked_attributes, checked_name
+from holter.wanted import Wanted
 
 OnAlert = Callable[[Alert], object]
 
@@ -109,6 +110,8 @@ def checked(
     for sampler in settings.samplers:
         positive_seconds(f"{type(sampler).__name__}.interval_seconds", sampler.interval_seconds)
         positive_seconds(f"{type(sampler).__name__}.budget", getattr(sampler, "budget", 1.0))
+    for check in settings.checks:
+        _check_wishes(check)
     for exporter in settings.exporters:
         positive_seconds(f"{type(exporter).__name__}.every_seconds", exporter.every_seconds)
     return settings
@@ -126,6 +129,15 @@ def _plug_ins(what: str, given: Any, protocol: type, example: str) -> tuple[Any,
             got = f"the class {one.__name__}: call it" if isinstance(one, type) else type(one).__name__
             raise ConfigurationError(f"expected {what} such as {example}, got {got}")
     return plug_ins
+
+
+def _check_wishes(check: Check) -> None:
+    wishes = getattr(check, "observes", ())
+    name = type(check).__name__
+    if not (isinstance(wishes, list | tuple) and all(isinstance(one, Wanted) for one in wishes)):
+        raise ConfigurationError(f"expected {name}.observes as a list of holter.Wanted, got {wishes!r:.60}")
+    if wishes and not callable(getattr(check, "observe", None)):
+        raise ConfigurationError(f"{name}.observes says what it wants to see: give it a method observe(observation)")
 
 
 def _named_by_resource() -> str:

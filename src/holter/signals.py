@@ -28,7 +28,7 @@ _FAILED: Final = (Outcome.ERROR.label, Outcome.TIMEOUT.label)
 _OURS: Final = (
     "holter.records.", "holter.values.", "holter.internal_errors", "holter.sampler.", "holter.collector.",
     "holter.series", "holter.exporter.", "holter.overhead", "holter.alerts", "holter.slo.", "holter.group.",
-    "holter.process.deaths", "holter.slow_calls.", "holter.anomaly.",
+    "holter.process.deaths", "holter.slow_calls.", "holter.anomaly.", "holter.guard.",
     "holter.gpu.reading_age", "holter.gpu.helper.",
 )  # fmt: skip
 _RISING: Final = (

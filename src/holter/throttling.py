@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, NamedTuple
 
-_ROOT: Final = Path("/sys/fs/cgroup")
-_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+from holter.grouppaths import MEMBERSHIP, USUAL_PLACE, GroupPaths
+
 MOST_GROUPS: Final = 8
 _LOOKS: Final = 25
 """Each so many looks it is found out anew which groups there are, and which of them have a quota."""
@@ -28,8 +28,9 @@ class Throttling:
     have been throttled together.
     """
 
-    def __init__(self, membership: Path = _MEMBERSHIP, root: Path = _ROOT) -> None:
-        self._membership, self._root = membership, root
+    def __init__(self, membership: Path = MEMBERSHIP, usual: Path = USUAL_PLACE) -> None:
+        self._membership = membership
+        self._paths = GroupPaths(membership.with_name("mountinfo"), usual=usual)
         self._files: dict[Path, int] = {}
         self._before: dict[Path, _Figures] = {}
         self._looks = 0
@@ -64,8 +65,9 @@ class Throttling:
         if self._looks % _LOOKS != 1:
             return
         found: list[Path] = []
-        with suppress(OSError, UnicodeDecodeError):
-            found = list(_stat_files(self._membership.read_text(), self._root))[:MOST_GROUPS]
+        with suppress(OSError):
+            self._paths.see(self._membership.read_bytes())
+            found = list(_stat_files(self._paths))[:MOST_GROUPS]
         for path in self._files.keys() - set(found):
             self._close(path)
         for path in found:
@@ -85,26 +87,13 @@ class Throttling:
         self._looks = 0
 
 
-def _stat_files(membership: str, root: Path) -> Iterator[Path]:
+def _stat_files(paths: GroupPaths) -> Iterator[Path]:
     """Yield the files of the group and of those around it that have a quota, the innermost first."""
-    seen = set()
-    for line in membership.splitlines():
-        controllers, _, group = line.partition(":")[2].partition(":")
-        if controllers == "":
-            folders = [root, root / "unified"]
-        elif "cpu" in controllers.split(","):
-            folders = [root / "cpu", root / controllers]
-        else:
-            continue
-        # A container may see its own group as the root, whatever its name outside.
-        part = PurePosixPath(group.lstrip("/"))
-        for folder in folders:
-            for parent in (part, *part.parents, PurePosixPath()):
-                path = folder / parent / "cpu.stat"
-                if ".." not in parent.parts and path not in seen and path.exists():
-                    seen.add(path)
-                    if _has_quota(path.parent):
-                        yield path
+    for controller in ("cpu", ""):
+        under = paths.hierarchy(controller)
+        for folder in map(Path, under.folders if under is not None else ()):
+            if _has_quota(folder):
+                yield folder / "cpu.stat"
 
 
 def _has_quota(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from holter import names, words
 from holter.chronicle import obituary
 from holter.cost import Ledger
 from holter.fold import Fold
-from holter.judging import Figure
+from holter.judge import Figure
 from holter.record import Outcome
 from holter.recorder import RECORDER
 from holter.scope import Scope

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from holter import words
+from holter import incidents, words
 from holter.changes import ENOUGH, SHORTEST_STRETCH, Stretch, silence, stretch_of_counts, stretch_of_levels
 from holter.history import History
 from holter.losses import with_losses
@@ -326,7 +326,7 @@ def _nothing(history: History, calls: Sequence[Timeline]) -> str:
 
 def _fired_at(axis: Axis, timeline: Timeline, firing: Sequence[Alert]) -> int | None:
     """Return the bin in which an alert on this call fired."""
-    times = [alert.since_ns for alert in firing if timeline.name in (alert.target.partition("{")[0], *alert.related)]
+    times = [one.since_ns for one in firing if timeline.name in {one.names[3], *map(incidents.signal, one.related)}]
     if not times:
         return None
     return int(np.searchsorted(axis.start_ns, min(times), side="right")) - 1

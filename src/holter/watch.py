@@ -52,8 +52,8 @@ def watch(
     if isinstance(target, _HOLDERS):
         options = {"name": name, "units": units, "attributes": attributes, "expected": expected, "native": native}
         return _watch_held(scope, target, **options, outside=outside, llm=llm)
-    _refuse_what_cannot_be_called(target)
-    told = _name_of(target) if name is None else name
+    refuse_what_cannot_be_watched(target)
+    told = name_of(target) if name is None else name
     watched_as = getattr(target, "__holter_call__", None)
     if llm is not None and watched_as is not None and not getattr(target, "__holter_llm__", False):
         raise ConfigurationError(
@@ -75,7 +75,7 @@ def watch(
         witness=calls,
         outside=outside,
     )
-    watch_it = _probe_for(target)
+    watch_it = probe_for(target)
     watched: Any = watch_it(target if calls is None else _told(calls, target, watch_it), probe)
     # What is in C sees to that by itself, and a `forward` is left to torch.compile as it is.
     is_seen_to = type(watched) is getattr(NATIVE, "TimedCall", None) or getattr(target, "__name__", "") == "forward"
@@ -84,13 +84,14 @@ def watch(
     if inspect.isroutine(target):
         # What others have noted on the function (a route, a marker, the handles of a cache) stays on it.
         watched.__dict__.update({key: getattr(target, key) for key in dir(target) if not hasattr(watched, key)})
-    watched.__holter_call__, watched.__holter_scope__ = told, scope.number
+    watched.__holter_call__, watched.__holter_scope__, watched.__holter_expected__ = told, scope.number, expected
     if calls is not None:
         watched.__holter_llm__ = True
     return watched
 
 
-def _probe_for(target: Any) -> Callable[[Any, CallProbe], Any]:
+def probe_for(target: Any) -> Callable[[Any, CallProbe], Any]:
+    """Return what watches *target*, which follows from its kind."""
     function = target
     while isinstance(function, functools.partial):
         function = function.func
@@ -121,7 +122,8 @@ def _watch_held(scope: Scope, target: Any, **options: Any) -> Any:
     return MethodType(watched, target.__self__) if isinstance(target, MethodType) else type(target)(watched)
 
 
-def _refuse_what_cannot_be_called(target: Any) -> None:
+def refuse_what_cannot_be_watched(target: Any) -> None:
+    """Raise the ConfigurationError that tells what to watch instead of *target*, if that is so."""
     kind = type(target)
     if isinstance(target, type):
         raise ConfigurationError(
@@ -146,7 +148,8 @@ def _is_module_class(kind: type) -> bool:
     return any(base.__name__ == "Module" and base.__module__.startswith("torch.nn") for base in kind.__mro__)
 
 
-def _name_of(target: Any) -> str:
+def name_of(target: Any) -> str:
+    """Return what *target* is called by."""
     while isinstance(target, functools.partial):
         target = target.func
     name = getattr(target, "__qualname__", None)

@@ -26,6 +26,8 @@ def test_every_exporter_of_holter_is_tried() -> None:
         ("LogFile", "lines to a temporary file"),
         ("CSVFile", "lines to a temporary file"),
         ("Console", "printed 2 lines in colours"),
+        ("Webhook", "sent an incident of"),
+        ("Alertmanager", "sent an alert of"),
         ("Prometheus", "lines over the loopback"),
         ("OpenTelemetry", "bytes of OTLP over HTTP, which arrived"),
         ("OTLP over gRPC", "bytes of OTLP over gRPC, which arrived"),

@@ -55,6 +55,7 @@ def test_the_demo_ends_with_a_page_and_all_counts_agree(tmp_path: Path) -> None:
     assert counted is not None
     predict, failed, _ = (int(figure.replace(",", "")) for figure in counted.groups())
     assert failed > 0
+    assert "compared with its first answers: predict: 1 column, changed: digit." in printed
 
     row = next(line.split() for line in summary if line.startswith("predict "))
     assert row[1] == f"{predict:,}"

@@ -88,6 +88,7 @@ def test_json_tells_figures_that_are_known(program: Program, figures: Figures) -
     )
     assert found["machine"]["process_memory_bytes"] > 2**20
     assert 0.1 <= found["interval_seconds"]
+    assert ([], []) == (found["gpus"], found["energy"]), "it has no GPU"
 
 
 def test_text_tells_it_to_people(folder: Path, program: Program, command: Command) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -26,11 +27,12 @@ class Course:
         self.series: dict[int, Series] = {}
         self.total: dict[int, Reading] = {}
         self.interval: dict[int, Reading] = {}
+        self.running: list[OpenCall] = []
 
     def record(
         self, name: str, timed: Iterable[tuple[int, float]], kind: Kind, unit: str = "s", **attributes: str
-    ) -> None:
-        """Record (time_ns, value) pairs in one series; of a counter, what it grows by."""
+    ) -> int:
+        """Record (time_ns, value) pairs in one series, whose id is returned; of a counter, what it grows by."""
         named = {key.replace("__", "."): value for key, value in attributes.items()}
         known = [key for key, one in self.series.items() if (one.name, one.attributes) == (name, named)]
         key = known[0] if known else len(self.series)
@@ -39,6 +41,7 @@ class Course:
             one = Reading(1, value, 0, value, value, value, Histogram.of([value]), value, time_ns, time_ns)
             for readings in (self.total, self.interval):
                 readings[key] = readings.get(key, Reading()).merge(one)
+        return key
 
     def calls(self, call: str, durations: Sequence[float], outcome: str = "", error: str = "") -> None:
         """Record calls that end now."""
@@ -46,6 +49,12 @@ class Course:
         kind = {ERROR_TYPE.replace(".", "__"): error} if error else {}
         timed = [(self.now_ns, value) for value in durations]
         self.record(CALL_DURATION, timed, "histogram", **{CALL_NAME.replace(".", "__"): call}, **ends, **kind)
+
+    def begin(self, call: str, **more: int) -> OpenCall:
+        """Begin a call now, which runs until it is taken out of ``running``."""
+        series = self.record(CALL_DURATION, [], "histogram", **{CALL_NAME.replace(".", "__"): call})
+        self.running.append(OpenCall(call, series, self.now_ns, 0.0, **{"thread": 1, **more}))
+        return self.running[-1]
 
     def spans(self, call: str, span: str, durations: Sequence[float]) -> None:
         """Record spans of *call* that end now."""
@@ -57,13 +66,14 @@ class Course:
         length_ns = round(seconds * SECOND)
         self.now_ns += length_ns
         interval, self.interval = self.interval, {}
+        running = [replace(one, age_seconds=(self.now_ns - one.start_ns) / SECOND) for one in self.running]
         return Snapshot(
             time_ns=WALL_NS + self.now_ns,
             interval_ns=length_ns,
             series=dict(self.series),
             total=dict(self.total),
             interval=interval,
-            open_calls=open_calls,
+            open_calls=(*open_calls, *running),
             process=Process(service="sentiment", started_ns=STARTED_NS),
             monotonic_ns=self.now_ns,
         )

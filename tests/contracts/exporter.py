@@ -12,7 +12,7 @@ import pytest
 
 from contracts.snapshots import alert, busy_story, hostile_alert, hostile_story
 from holter.errors import ConfigurationError
-from holter.model import Exporter, Process, Snapshot
+from holter.model import Exporter, Process, Silence, Snapshot
 
 EMPTY = Snapshot(time_ns=0, interval_ns=0, series={}, total={}, interval={}, process=Process(service="idle"))
 
@@ -91,3 +91,11 @@ class ExporterContract:
         for one in (exporter, unused, exporter):
             one.close(0.5)
         assert time.monotonic() - start < 3 * 0.5
+
+    def test_tells_what_silences_an_alert(self, exporter: Exporter) -> None:
+        """Who reads it sees that it fires, that nobody was told, until when, and why."""
+        silence = Silence("predict", 0, 1_795_352_589_000_000_000, "deploy of v8")
+        exporter.export(EMPTY, [alert(incident="5e1f", silence=silence)])
+        text = " ".join(self.text(exporter).split())
+        if "predict is slow" in text:
+            assert [True, True] == ["silenced until" in text, "deploy of v8" in text]

@@ -182,11 +182,29 @@ class RingContract:
         """It is listed with its start and series, and counted as begun; the ring lives as long as it runs."""
         call = ring.begin(70, 123)
         assert (123, 70, ring) == (call[START], call[LEAF], call[HOME])
-        assert [(123, 70, 0)] == list(RingReader(ring.memory).open_calls())
+        assert [(123, 70, 0, 0)] == list(RingReader(ring.memory).open_calls())
         assert ring.live
         ring.release(call)
         assert ([], 0, False) == (list(RingReader(ring.memory).open_calls()), call[START], ring.live)
         assert (0, 0.0, 0, 1) == cell(ring, 70)
+
+    def test_a_stream_says_since_when_its_next_item_is_asked_for(self, ring: Any) -> None:
+        """In its own slot, in whichever thread; what takes the slot next has not said anything."""
+        first, second = ring.begin(70, 123), ring.begin(71, 124)
+        ring.asked(second, 200)
+        assert [(123, 70, 0, 0), (124, 71, 0, 200)] == sorted(RingReader(ring.memory).open_calls())
+        thread = threading.Thread(target=ring.asked, args=(second, -1))
+        thread.start()
+        thread.join()
+        assert [(123, 70, 0, 0), (124, 71, 0, -1)] == sorted(RingReader(ring.memory).open_calls())
+        ring.asked(second, 0)
+        ring.release(second)
+        ring.asked(second, 300)
+        third = ring.begin(72, 125)
+        ring.asked(second, 300)
+        assert [(123, 70, 0, 0), (125, 72, 0, 0)] == sorted(RingReader(ring.memory).open_calls())
+        ring.release(first)
+        ring.release(third)
 
     def test_leave_records_what_enter_opened(self, ring: Any) -> None:
         """One record: the duration, ok; one cell; and the slot is free again."""
@@ -211,7 +229,7 @@ class RingContract:
         inner = ring.enter(2, 20)
         beside = ring.begin(3, 30)
         assert ([inner], outer, None) == (ring.current, inner[OUTER], outer[OUTER])
-        assert [(10, 1, 0), (20, 2, 0), (30, 3, 0)] == sorted(RingReader(ring.memory).open_calls())
+        assert [(10, 1, 0, 0), (20, 2, 0, 0), (30, 3, 0, 0)] == sorted(RingReader(ring.memory).open_calls())
         ring.leave(inner, 40, 0)
         assert [outer] == ring.current
         ring.release(beside)

@@ -13,6 +13,10 @@
  *   process.0=4711:1000           process 4711 holds 1000 bytes of GPU 0
  *   io_rate.0=1000                so many bytes a second over PCIe, each way
  *   throttled.0=0.25              its clocks are held down by the power limit for that share of the time
+ *   gpm.10.0=37.5                 average 10 of GPU 0 between two samples; else its number and 10 times that of the part
+ *   fail.gpm.10=3                 that average alone cannot be had
+ *   gpm_breaks=1                  after a sample of a part its memory cannot be read any more
+ *   gpm_shortest=0.1              samples that are less than so many seconds apart give nothing
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -97,7 +101,7 @@ static int before(const char *function, const Device *device) {
         if (said(key, value, sizeof value)) return 15;
         if (device->part && strstr(function, "Memory") == NULL && strstr(function, "Instance") == NULL
             && strstr(function, "UUID") == NULL && strstr(function, "Processes") == NULL
-            && strstr(function, "Name") == NULL) return NOT_SUPPORTED;
+            && strstr(function, "Name") == NULL && strstr(function, "GpmMetrics") == NULL) return NOT_SUPPORTED;
     }
     return SUCCESS;
 }
@@ -202,8 +206,11 @@ int nvmlDeviceGetMemoryInfo(Device *device, u64 memory[3]) {
 
 typedef struct { unsigned version; u64 total, reserved, free, used; } Memory;
 
+static int is_broken = 0;
+
 int nvmlDeviceGetMemoryInfo_v2(Device *device, Memory *memory) {
     BEGIN(device);
+    if (device->part > (is_broken ? 0 : (int)number("parts", device->gpu, 0))) return INVALID;
     memory->total = (u64)number("memory_total", device->gpu, device->part ? 10.0 * GIB : 80.0 * GIB);
     memory->reserved = GIB;
     memory->used = device->part ? (u64)device->part * GIB : (10 + (u64)device->gpu) * GIB;
@@ -362,6 +369,75 @@ int nvmlDeviceGetProcessUtilization(Device *device, Sample *samples, unsigned *c
     if (there > *count || samples == NULL) { *count = there; return INSUFFICIENT; }
     for (unsigned at = 0; at < there; at++) samples[at] = (Sample){found[at].pid, since + 1, (unsigned)found[at].used, 0, 0, 0};
     *count = there;
+    return SUCCESS;
+}
+
+/* Samples of counters (GPM), of which two give averages: how many there are that nobody has freed. */
+typedef struct { Device device; unsigned taken; double at; } Counters;
+typedef struct { unsigned id; int status; double value; struct { char *short_name, *long_name, *unit; } info; } Average;
+typedef struct { unsigned version, count; Counters *first, *second; Average averages[]; } Averages;
+
+int fake_samples = 0;
+
+int nvmlGpmQueryDeviceSupport(Device *device, unsigned support[2]) {
+    BEGIN(device);
+    if (support[0] != 1) return INVALID;
+    support[1] = number("model", device->gpu, 9) >= 9;
+    return SUCCESS;
+}
+
+int nvmlGpmSampleAlloc(Counters **sample) {
+    BEGIN(NULL);
+    *sample = calloc(1, sizeof **sample);
+    fake_samples++;
+    return SUCCESS;
+}
+
+int nvmlGpmSampleFree(Counters *sample) {
+    BEGIN(NULL);
+    memset(sample, 0xff, sizeof *sample);
+    free(sample);
+    fake_samples--;
+    return SUCCESS;
+}
+
+static int take(Device *device, int part, Counters *sample) {
+    static unsigned taken[MOST][PARTS + 1];
+    *sample = (Counters){{device->gpu, part}, ++taken[device->gpu][part], seconds()};
+    return SUCCESS;
+}
+
+int nvmlGpmSampleGet(Device *device, Counters *sample) {
+    BEGIN(device);
+    return take(device, 0, sample);
+}
+
+int nvmlGpmMigSampleGet(Device *device, unsigned instance, Counters *sample) {
+    char broken[8];
+    BEGIN(device);
+    int part = (int)instance - 6;
+    if (device->part || part < 1 || part > (int)number("parts", device->gpu, 0)) return INVALID;
+    is_broken |= said("gpm_breaks", broken, sizeof broken);
+    return take(device, part, sample);
+}
+
+/* Average 21 is how many samples lie between the two, in MiB a second. */
+int nvmlGpmMetricsGet(Averages *asked) {
+    char key[64], value[64];
+    BEGIN(&asked->first->device);
+    const Counters *first = asked->first, *second = asked->second;
+    if (asked->version != 1 || first->device.gpu != second->device.gpu || first->device.part != second->device.part
+        || first->taken >= second->taken) return INVALID;
+    for (unsigned at = 0; at < asked->count; at++) {
+        Average *one = &asked->averages[at];
+        int part = first->device.part;
+        snprintf(key, sizeof key, "fail.gpm.%u", one->id);
+        one->status = said(key, value, sizeof value) ? atoi(value) : SUCCESS;
+        if (part && one->id >= 60) one->status = NOT_SUPPORTED;
+        if (said("gpm_shortest", value, sizeof value) && second->at - first->at < atof(value)) one->status = INVALID;
+        snprintf(key, sizeof key, "gpm.%u", one->id);
+        one->value = number(key, first->device.gpu, one->id == 21 ? second->taken - first->taken : one->id + 10 * part);
+    }
     return SUCCESS;
 }
 

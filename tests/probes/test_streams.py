@@ -262,6 +262,67 @@ def test_a_suspended_stream_is_in_flight_and_around_nothing(monitor: Monitor, ti
     one.close()  # type: ignore[attr-defined]
 
 
+def asked(monitor: Monitor) -> list[tuple[str, int]]:
+    """Return of each open call since when its next item is asked for."""
+    return [(call.name, call.asked_ns) for call in monitor.snapshot().open_calls]
+
+
+def test_a_stream_that_is_open_says_whose_turn_it_is(monitor: Monitor, time: Time) -> None:
+    """Since when its producer is asked for an item, or that its consumer has one; other calls say nothing."""
+    seen = []
+
+    @monitor.watch(name="stream")
+    def stream() -> Iterator[int]:
+        for number in range(2):
+            time.spend(1)
+            seen.append(asked(monitor))
+            yield number
+
+    @monitor.watch(name="serve")
+    def serve() -> None:
+        time.spend(1)
+        seen.extend(asked(monitor) for _ in stream())
+
+    begun_ns = time() + 1_000_000_000
+    serve()
+    second_ns = begun_ns + 1_000_000_000
+    turns = [begun_ns, -1, second_ns, -1]
+    assert [[("serve", 0), ("stream", turn)] for turn in turns] == seen
+    stream().close()  # type: ignore[attr-defined]
+    dropped = stream()
+    next(dropped)
+    del dropped
+    assert [] == asked(monitor)
+    time.spend(1)
+    monitor.watch(lambda: seen.append(asked(monitor)), name="other")()
+    assert [("other", 0)] == seen[-1]
+
+
+def test_an_async_stream_that_is_open_says_whose_turn_it_is(monitor: Monitor, time: Time) -> None:
+    """Likewise."""
+    seen = []
+
+    @monitor.watch(name="stream")
+    async def stream() -> AsyncIterator[int]:
+        for number in range(2):
+            time.spend(1)
+            seen.append(asked(monitor))
+            yield number
+        raise ThingError
+
+    async def serve() -> None:
+        with suppress(ThingError):
+            async for _ in stream():
+                seen.append(asked(monitor))  # noqa: PERF401  each when it comes
+
+    begun_ns = time()
+    asyncio.run(serve())
+    second_ns = begun_ns + 1_000_000_000
+    assert [[("stream", turn)] for turn in (begun_ns, -1, second_ns, -1)] == seen
+    monitor.watch(lambda: seen.append(asked(monitor)), name="other")()
+    assert [("other", 0)] == seen[-1]
+
+
 def test_a_stream_is_the_inner_call_in_whichever_coroutine_it_goes_on(monitor: Monitor, time: Time) -> None:
     """A tag within a stream is the stream's, also where the stream began before the coroutine that asks it."""
 

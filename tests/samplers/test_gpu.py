@@ -224,6 +224,62 @@ def test_what_is_not_told_any_more_ages(fake: FakeGPUs) -> None:
     assert {"holter.gpu.reading_age", "holter.gpu.helper.failures"} >= set(stale.metrics)
 
 
+def test_averages_are_told_from_the_second_reading_on() -> None:
+    """Of samples that are far enough apart, however often it is asked; of a part of a GPU as of the whole one."""
+    with fake_gpus(1, parts__0=1, gpm_shortest=0.1) as fake:
+        one, part = sampler(), f"MIG-01000000-0000-0000-0000-000000000000 GPU 0 part 0 gpu {UUIDS[0]}"
+        names_of = {f"holter.gpu.sm_utilization {which}" for which in (GPU0, part)}
+        sampled = first_reading(one)
+        assert not names_of & set(sampled.values)
+        sampled_until(one, lambda sampled: names_of <= set(sampled.values), sampled)
+        assert {
+            f"holter.gpu.sm_utilization {GPU0}": 0.02,
+            f"holter.gpu.sm_utilization {part}": 0.12,
+            f"hw.gpu.utilization {GPU0} general": 0.5,
+            f"hw.gpu.utilization {part} general": 0.11,
+            f"holter.gpu.pipe_activity {GPU0} tensor": 0.05,
+            f"holter.gpu.memory_bandwidth_utilization {GPU0}": 0.1,
+            f"holter.gpu.nvlink_rate {GPU0} receive": 60 * 2**20,
+        }.items() <= sampled.values.items()
+        fake.says(gpm__2__0=90)
+        sampled_until(one, lambda sampled: sampled[f"holter.gpu.sm_utilization {GPU0}"] == 0.9, sampled)
+        assert {} == dict(one.unavailable)
+    assert ("By/s", "gauge") == sampled.metrics["holter.gpu.nvlink_rate"]
+
+
+def test_averages_that_crash_are_not_asked_for_again(fake: FakeGPUs) -> None:
+    """All else is told by the next helper."""
+    fake.says(crash__nvmlGpmSampleGet=1)
+    one = sampler()
+    sampled = sampled_until(one, lambda sampled: f"hw.power {GPU0}" in sampled.values)
+    assert "has hung or killed" in one.unavailable["holter.gpu.sm_utilization"]
+    assert (AVAILABLE, 1) == (one.states[UUIDS[0]]["hw.gpu.utilization"], sampled["holter.gpu.helper.failures died"])
+
+
+@pytest.mark.parametrize("hurt", [{"gpm_breaks": 1}, {"parts__0": 0}])
+def test_averages_that_break_what_else_is_told_are_given_up(hurt: dict[str, int]) -> None:
+    """By a new helper, which does not ask for them; a part that was taken away is no reason to."""
+    with fake_gpus(1, parts__0=1) as fake:
+        one, part = sampler(), f"MIG-01000000-0000-0000-0000-000000000000 GPU 0 part 0 gpu {UUIDS[0]}"
+        first = sampled_until(one, lambda sampled: f"holter.gpu.sm_utilization {part}" in sampled.values)
+        assert first[f"hw.gpu.memory.usage {part}"] == 1 << 30
+        before = helper_of(one)
+        fake.says(**hurt)
+        if "parts__0" in hurt:
+            sampled_until(one, lambda _: len(one.states) == 1)
+            assert (before, []) == (helper_of(one), one._source.skipped)
+            return
+        sampled_until(one, lambda _: one._source.skipped == ["nvmlGpmMetricsGet"])
+        assert (
+            one.unavailable["hw.power"]
+            == "unavailable, because after nvmlGpmMetricsGet a part's memory could not be read"
+        )
+        after = Sampled()
+        sampled_until(one, lambda _: f"hw.gpu.memory.usage {part}" in after.values, after)
+        assert "or broken its other calls" in one.unavailable["holter.gpu.sm_utilization"]
+        assert {"died": 0, "hung": 0} == one._source.failures
+
+
 def test_counters_that_wrap_or_begin_anew_go_on(fake: FakeGPUs) -> None:
     """What they have grown since is counted, never less than nothing."""
     fake.says(energy__0=5_000_000, replays__0=2**32 - 1)
@@ -598,6 +654,8 @@ SHIPPED = {
     names.HARDWARE_POWER: ("W", 300.0),
     names.HARDWARE_TEMPERATURE: ("Cel", 60.0),
     names.GPU_CLOCK: ("Hz", 1e9),
+    names.GPU_SM_UTILIZATION: ("1", 0.02),
+    names.GPU_PCIE_RATE: ("By/s", 20.0 * 2**20),
 }
 
 
@@ -606,7 +664,7 @@ def test_figures_are_read_back_through_the_exporters(fake: FakeGPUs, tmp_path: P
     log, table, page = tmp_path / "h.jsonl", tmp_path / "h.csv", holter.Prometheus(0)
     exporters = [holter.LogFile(log, every_seconds=0.2), holter.CSVFile(table, every_seconds=0.2), page]
     with holter.Monitor("shipped", samplers=[sampler()], exporters=exporters, interval_seconds=0.1) as monitor:
-        poll("the first reading", lambda: monitor.snapshot().find("hw.power"))
+        poll("the second reading", lambda: monitor.snapshot().find(names.GPU_SM_UTILIZATION))
         monitor.flush()
         found = values(get(f"http://127.0.0.1:{page.port}/metrics")[2].decode())
     labels = f'hw_id="{UUIDS[0]}",hw_name="GPU 0",hw_type="gpu"'
@@ -615,6 +673,8 @@ def test_figures_are_read_back_through_the_exporters(fake: FakeGPUs, tmp_path: P
         f"hw_power_watts{{{labels}}}": 300.0,
         f"hw_gpu_memory_usage_bytes{{{labels}}}": float(10 << 30),
         f'hw_gpu_utilization_ratio{{hw_gpu_task="general",{labels}}}': 0.5,
+        f"holter_gpu_sm_utilization_ratio{{{labels}}}": 0.02,
+        f'holter_gpu_pcie_rate_bytes_per_second{{{labels},network_io_direction="transmit"}}': 20.0 * 2**20,
         f"hw_temperature_celsius{{{at_gpu}}}": 60.0,
     }.items() <= found.items()
     assert f"hw_energy_joules_total{{{labels}}}" in found
@@ -637,7 +697,7 @@ def test_figures_are_read_back_over_otlp(fake: FakeGPUs) -> None:
     with receivers.over_http() as receiver:
         exporter = holter.OpenTelemetry(exporter_module.OTLPMetricExporter(receiver.url), every_seconds=0.2)
         with holter.Monitor("otlp", samplers=[sampler()], exporters=[exporter], interval_seconds=0.1) as monitor:
-            poll("the first reading", lambda: monitor.snapshot().find("hw.power"))
+            poll("the second reading", lambda: monitor.snapshot().find(names.GPU_SM_UTILIZATION))
             monitor.flush()
         told = {
             metric.name: metric

@@ -99,6 +99,7 @@ def test_a_stream_is_one_request_to_its_end(monitor: Monitor, client: Any) -> No
     begun = time.perf_counter()
     stream = client.chat.completions.create(**ASKED, stream=True, stream_options=USAGE)
     asked = time.perf_counter() - begun
+    assert [-1] == [call.asked_ns for call in monitor.snapshot().open_calls]
     assert isinstance(stream, openai.Stream)
     chunks = [next(stream)]
     first = time.perf_counter() - begun

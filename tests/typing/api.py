@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, assert_type
 
@@ -172,6 +172,20 @@ def check(model: Model[bytes]) -> None:
     holter.targets.ScikitLearn("sklearn.svm:SVC", methods="fit")  # type: ignore[arg-type]
 
 
+def check_guards() -> None:
+    """A guard has the signature of its primary, and its fallback returns the same."""
+    slow = holter.Limit(function, "p99", above=1)
+    score = holter.Guard(function, lambda x, *, y="": 0.5 + x + len(y), when=slow)
+    assert_type(score(1, y="a"), float)
+    score("a")  # type: ignore[arg-type]
+    later = holter.Guard(coroutine, coroutine, when=[slow, lambda alert: alert.severity == "critical"])
+    _ = assert_type(later(1), Coroutine[Any, Any, str])
+    score.force("fallback")
+    score.force("neither")  # type: ignore[arg-type]
+    holter.Guard(function, function, when="p99")  # type: ignore[arg-type]
+    holter.Guard(function, coroutine, when=slow)  # type: ignore[arg-type]
+
+
 async def check_streams() -> None:
     """So is what is yielded."""
     async for item in async_generator(1):
@@ -190,6 +204,24 @@ def check_training() -> None:
         run.log(loss=0.5)
 
 
+class Chat:
+    """A receiver of one's own."""
+
+    every_seconds = 60.0
+
+    def send(self, notice: holter.Notice, timeout: float) -> None:
+        """Read what there is."""
+        assert_type(notice.alert.incident, str)
+        assert_type(notice.told, tuple[holter.Alert, ...])
+        assert_type(notice.alert.silence, holter.Silence | None)
+
+    def export(self, snapshot: holter.Snapshot, alerts: Iterable[holter.Alert]) -> None:
+        """Not called."""
+
+    def close(self, timeout: float) -> None:
+        """Hold nothing."""
+
+
 def check_monitor() -> None:
     """A monitor has the same functions."""
     with holter.start(
@@ -200,5 +232,11 @@ def check_monitor() -> None:
         assert_type(one.snapshot(), holter.Snapshot)
         holter.Prometheus(9464, buckets={"holter.call.duration": [0.1, 1], "app.size": "auto"})
         holter.Prometheus("9464")  # type: ignore[arg-type]
+        holter.Webhook("https://example.com", headers={"X-Key": "a"}, timeout=5.0)
+        holter.Alertmanager("https://example.com", labels={"team": "a"}, resend_seconds=30)
+        holter.start("service", exporters=[holter.Webhook("https://example.com"), Chat()], on_alert=print)
+        assert_type(holter.silence(function, minutes=5, reason="deploy"), holter.Silence)
+        assert_type(one.silence("function", minutes=0, reason="deployed"), holter.Silence)
+        holter.silence("function", minutes="5", reason="deploy")  # type: ignore[arg-type]
         found = one.snapshot().find(function)
         assert_type(found, holter.Statistics | None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from holter.view.below import failures, gpus, metrics, pauses, processes, stages
+from holter.view.below import energy, failures, gpus, metrics, pauses, processes, stages
 from holter.view.cells import Sheet
-from holter.view.grid import Piece
+from holter.view.grid import Piece, grid, plain
 from holter.view.vitals import vitals
-from holter.view.vitalsigns import Vitals
+from holter.view.vitalsigns import EnergyFigures, Vitals
 from holter.view.wanted import View
 from looks import person, sight
 from simulation import World
@@ -71,6 +73,20 @@ def test_each_gpu_has_a_row() -> None:
     rows = texts(gpus(vitals(sight(world))))
     assert ["GPU 0", "H200", "50 %", "", "", "400 W", "", ""] == rows[0]
     assert 3 == len(rows)
+
+
+def test_each_call_that_takes_energy_has_a_row() -> None:
+    """In watts and joules, of as many digits as are known of them."""
+    figures = replace(
+        vitals(sight(World())),
+        energy=(
+            EnergyFigures("chat", 95.5738, 10.0421, 1.00421, 123456.7),
+            EnergyFigures("embed", 0.004, None, None, 0.0),
+        ),
+    )
+    assert [["chat", "95.6 W", "10 J", "1 J", "123 kJ"], ["embed", "4 mW", "", "", "0 J"]] == texts(energy(figures))
+    assert "energy   power    a call   a token  in all" == plain(grid(*energy(figures), 80)[0])
+    assert "energy   power    a call" == plain(grid(*energy(figures), 30)[0])
 
 
 def test_metrics_stand_with_their_attributes() -> None:

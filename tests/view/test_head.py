@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from holter.model import Alert
+from contracts.snapshots import alert
+from holter.model import Alert, Silence
 from holter.verdict import clock_time
 from holter.view.grid import plain
 from holter.view.head import head
@@ -86,6 +87,13 @@ def test_of_several_each_that_is_in_trouble_is_named() -> None:
     assert 9 >= len(many)
 
 
+def test_a_silenced_alert_says_so() -> None:
+    """And why."""
+    silence = Silence("predict", 0, 1, "deploy of v8")
+    lines = told(person(World().snapshot()), alerts=(alert(silence=silence),))
+    assert "deploy of v8" in " ".join(lines)
+
+
 def test_alerts_that_fire_are_told_with_their_next_step() -> None:
     """Four of them; what is resolved is no alert any more."""
     alerts = tuple(
@@ -127,7 +135,7 @@ def test_many_gpus_are_told_in_one_line() -> None:
         ):
             world.values(world.one(name, kind, "1", **named), [value])
     figures = vitals(sight(world))
-    told_in_one = "GPUs      3, busy 25 % to 75 %, 50 % in the mean, memory 3 GiB of 6 GiB, 1,200 W, 60 °C"
+    told_in_one = "GPUs      3, busy 25 % to 75 %, mean 50 %, memory 3 GiB of 6 GiB, 1,200 W, 60 °C"
     assert [told_in_one] == [plain(line) for line in head(figures, View(), 100)[1:]]
     first, second, _ = figures.gpus
     two = replace(figures, gpus=(first, replace(second, power_limit=700.0, throttled=("power", "thermal"))))
@@ -154,3 +162,23 @@ def test_a_container_is_told_by_what_it_may_have() -> None:
     world.grow(world.one("holter.cgroup.oom_kills", "counter", "{process}"), 0.0)
     (_, line) = head(vitals(sight(world)), View(), 120)
     assert "container memory 1 GiB of 4 GiB, CPUs 1 of 1.5, throttled 250 ms a second, other 7" == plain(line)
+
+
+def test_pressure_has_a_line_of_its_own() -> None:
+    """For which share of the time some tasks waited, and all of them did; the container's where there was any."""
+    machine = {f"host_pressure_{one}": 0.0 for one in ("cpu_some", "cpu_full", "memory_some", "memory_full", "io_some")}
+    figures = vitals(sight(World()))
+
+    def line(width: int = 80, container: float = 0.0, **pressure: float) -> str:
+        known = machine | {f"host_pressure_{name}": share for name, share in pressure.items()}
+        of_group = {"holter.cgroup.pressure{cpu,some}/s": container, "holter.cgroup.pressure{cpu,full}/s": container}
+        shown = head(replace(figures, machine=known, container=of_group), View(), width)
+        assert 2 == len(shown)
+        return plain(shown[1])
+
+    assert "pressure  CPU 0 %, memory 0 %, storage 0 %" == line()
+    assert "pressure  CPU 12 %, memory 7 % (all 2.5 %), storage 0 %" == line(
+        cpu_some=0.123, cpu_full=0.1, memory_some=0.07, memory_full=0.025
+    )
+    assert "pressure  CPU 0 %, memory 0 %, storage 0 %, container's CPU 40 %" == line(container=0.4)
+    assert "pressure  CPU 100 %, memory 0 %" == line(width=34, cpu_some=0.99999)

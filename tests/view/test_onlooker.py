@@ -14,11 +14,19 @@ from crews import Worker
 from holter.chosen import Choice, chosen
 from holter.members import GroupName
 from holter.model import Snapshot
-from holter.names import CALL_DURATION
+from holter.names import (
+    CALL_DURATION,
+    CALL_ENERGY,
+    CALL_NAME,
+    HOST_PRESSURE,
+    PRESSURE_RESOURCE_NAME,
+    PRESSURE_STALLED_TYPE,
+)
 from holter.recording import Membership
 from holter.recordings import listed
 from holter.totals import digest
 from holter.view.onlooker import Onlooker
+from holter.view.surroundings import machine
 from lives import SECOND_NS, FakeTime, Life
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recordings need Linux")
@@ -282,3 +290,42 @@ def test_items_are_counted_whichever_way_they_are_told(tmp_path: Path) -> None:
 def only_interval(snapshot: Snapshot) -> Snapshot:
     """Return a snapshot whose totals are those of its interval."""
     return replace(snapshot, total=snapshot.interval)
+
+
+def test_what_is_read_every_few_seconds_has_the_same_rate_at_each_look(tmp_path: Path) -> None:
+    """By the times of its readings, of which a window holds one more or less than it is long."""
+    shop, told = Shop(tmp_path), []
+    (life,) = shop.lives
+    steady, changing = (
+        life.scope.series(
+            HOST_PRESSURE, "s", "counter", {PRESSURE_RESOURCE_NAME: resource, PRESSURE_STALLED_TYPE: "some"}
+        )
+        for resource in ("cpu", "io")
+    )
+    for second in range(40):
+        if second % 5 == 0:
+            for series, grown in ((steady, 2.5), (changing, 1.0 if second % 10 else 4.0)):
+                life.all[0].write(series, shop.fake.ns, grown if second else 0.0, 0, 0)
+            life.turn()
+        found = machine(shop.look().whole)
+        told.append([found.get(f"host_pressure_{resource}_some") for resource in ("cpu", "io")])
+    assert [True] * 5 == [None in one for one in told[:5]]
+    assert pytest.approx([0.5] * 35) == [one[0] for one in told[5:]]
+    assert pytest.approx([0.5] * 25) == [one[1] for one in told[15:]], "the mean of the last ten seconds"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_calls_are_counted_of_late_where_their_energy_is_told(is_told: bool, tmp_path: Path) -> None:  # noqa: FBT001  a case
+    """Else nobody asks, and many calls would cost much."""
+    shop = Shop(tmp_path)
+    (life,) = shop.lives
+    if is_told:
+        life.all[0].write(
+            life.scope.series(CALL_ENERGY, "J", "counter", {CALL_NAME: "predict"}), shop.fake.ns, 5.0, 0, 0
+        )
+    life.turn()
+    shop.look()
+    shop.work(life, 3)
+    life.turn()
+    lately = shop.look().whole.lately
+    assert (3 if is_told else 0) == counted(lately)[0]

@@ -65,9 +65,9 @@ gate_open(Gate *gate, PyObject *words, PyObject *note)
     if (PyObject_GetBuffer(words, &gate->view, PyBUF_WRITABLE) < 0) {
         return -1;
     }
-    if (gate->view.len < 16 || (uintptr_t)gate->view.buf % 8) {
+    if (gate->view.len < 24 || (uintptr_t)gate->view.buf % 8) {
         PyBuffer_Release(&gate->view);
-        PyErr_SetString(PyExc_ValueError, "expected two aligned words");
+        PyErr_SetString(PyExc_ValueError, "expected three aligned words");
         return -1;
     }
     gate->words = gate->view.buf;
@@ -124,7 +124,9 @@ typedef struct {
     Gate gate;
     PyObject *fail;
     PyObject *reduce;
-    PyObject *drive; /* of a coroutine function, what makes the coroutine around the function's; else NULL */
+    PyObject *observe; /* observe(the arguments): what is to be told the result, or None */
+    PyObject *drive;   /* of a coroutine function, what makes the coroutine around the function's; else NULL */
+    PyObject *drive_observed; /* likewise, of a call whose result is to be told */
     PyObject *dict;
     PyObject *weakrefs;
     uint32_t root;
@@ -161,13 +163,9 @@ timed_failed(TimedCall *timed, Ring *ring, Call *call)
     give_error(interruption);
 }
 
-static PyObject *
-timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
+static inline PyObject *
+timed_run(TimedCall *timed, PyObject *const *args, size_t nargsf, PyObject *names)
 {
-    TimedCall *timed = (TimedCall *)self;
-    if (UNLIKELY(timed->outside && thread_is_own)) {
-        return PyObject_Vectorcall(timed->function, args, nargsf, names);
-    }
     Ring *ring = ring_of(timed->lookup);
     if (UNLIKELY(ring == NULL)) {
         return NULL;
@@ -198,22 +196,83 @@ timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject 
     return NULL;
 }
 
+/* What is to be told the result of a call with these arguments, or None; NULL with an error set where that was
+   interrupted. Without room on the stack nothing is. */
+static PyObject *
+timed_observe(TimedCall *timed, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    PyObject *finish = PyObject_Vectorcall(timed->observe, args, nargsf, names);
+    if (finish == NULL && PyErr_ExceptionMatches(PyExc_RecursionError)) {
+        PyErr_Clear();
+        finish = Py_NewRef(Py_None);
+    }
+    return finish;
+}
+
+/* A call while samples are wanted: what it is given is copied before it begins, what it returns after it has ended. */
+static __attribute__((noinline)) PyObject *
+timed_observed(TimedCall *timed, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    PyObject *finish = timed_observe(timed, args, nargsf, names);
+    if (finish == NULL) {
+        return NULL;
+    }
+    PyObject *result = timed_run(timed, args, nargsf, names);
+    if (result != NULL && finish != Py_None) {
+        PyObject *told = PyObject_CallOneArg(finish, result);
+        if (told == NULL && PyErr_ExceptionMatches(PyExc_RecursionError)) {
+            PyErr_Clear();
+        } else if (told == NULL) {
+            Py_CLEAR(result);
+        }
+        Py_XDECREF(told);
+    }
+    Py_DECREF(finish);
+    return result;
+}
+
+static PyObject *
+timed_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    TimedCall *timed = (TimedCall *)self;
+    if (UNLIKELY(timed->outside && thread_is_own)) {
+        return PyObject_Vectorcall(timed->function, args, nargsf, names);
+    }
+    if (gate_wants(&timed->gate)) {
+        return timed_observed(timed, args, nargsf, names);
+    }
+    return timed_run(timed, args, nargsf, names);
+}
+
 /* The coroutine that runs the function's own from its first step on. What the function refuses, it refuses here. */
 static PyObject *
 coroutine_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
 {
     TimedCall *timed = (TimedCall *)self;
+    bool is_watched = LIKELY(!(timed->outside && thread_is_own));
+    PyObject *finish = NULL;
+    if (is_watched && gate_wants(&timed->gate)) {
+        /* Now: what it is given may be gone when it ends. */
+        finish = timed_observe(timed, args, nargsf, names);
+        if (finish == NULL) {
+            return NULL;
+        }
+    }
     PyObject *running = PyObject_Vectorcall(timed->function, args, nargsf, names);
-    if (UNLIKELY(running == NULL || (timed->outside && thread_is_own))) {
-        return running;
+    PyObject *coroutine = running;
+    if (LIKELY(running != NULL && is_watched)) {
+        PyObject *call = (PyObject *)call_make(running);
+        Py_DECREF(running);
+        coroutine = NULL;
+        if (LIKELY(call != NULL && (finish == NULL || finish == Py_None))) {
+            coroutine = PyObject_CallOneArg(timed->drive, call);
+        } else if (call != NULL) {
+            PyObject *arguments[] = {call, finish};
+            coroutine = PyObject_Vectorcall(timed->drive_observed, arguments, 2, NULL);
+        }
+        Py_XDECREF(call);
     }
-    PyObject *call = (PyObject *)call_make(running);
-    Py_DECREF(running);
-    if (UNLIKELY(call == NULL)) {
-        return NULL;
-    }
-    PyObject *coroutine = PyObject_CallOneArg(timed->drive, call);
-    Py_DECREF(call);
+    Py_XDECREF(finish);
     return coroutine;
 }
 
@@ -221,12 +280,14 @@ static PyObject *
 timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"function", "root",   "lookup", "clock", "units", "units_of", "fail",
-                            "reduce",   "limit",  "slow",   "drive", "outside", NULL};
-    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce, *limit, *slow, *drive = Py_None;
+                            "reduce",   "limit",  "slow",   "observe", "drive", "drive_observed", "outside", NULL};
+    PyObject *function, *lookup, *clock, *units_of, *fail, *reduce, *limit, *slow, *observe;
+    PyObject *drive = Py_None, *drive_observed = Py_None;
     unsigned int root, units;
     int outside = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOOOO|Op", names, &function, &root, &lookup, &clock,
-                                     &units, &units_of, &fail, &reduce, &limit, &slow, &drive, &outside)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OIOOIOOOOOO|OOp", names, &function, &root, &lookup, &clock,
+                                     &units, &units_of, &fail, &reduce, &limit, &slow, &observe, &drive, &drive_observed,
+                                     &outside)) {
         return NULL;
     }
     TimedCall *timed = (TimedCall *)type->tp_alloc(type, 0);
@@ -241,7 +302,9 @@ timed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         timed->units_of = optional(units_of);
         timed->fail = Py_NewRef(fail);
         timed->reduce = Py_NewRef(reduce);
+        timed->observe = Py_NewRef(observe);
         timed->drive = optional(drive);
+        timed->drive_observed = optional(drive_observed);
         timed->outside = outside;
         timed->root = root;
         timed->units = units;
@@ -258,7 +321,9 @@ timed_traverse(TimedCall *timed, visitproc visit, void *arg)
     Py_VISIT(timed->units_of);
     Py_VISIT(timed->fail);
     Py_VISIT(timed->reduce);
+    Py_VISIT(timed->observe);
     Py_VISIT(timed->drive);
+    Py_VISIT(timed->drive_observed);
     Py_VISIT(timed->gate.note);
     Py_VISIT(timed->dict);
     return 0;
@@ -273,7 +338,9 @@ timed_clear(TimedCall *timed)
     Py_CLEAR(timed->units_of);
     Py_CLEAR(timed->fail);
     Py_CLEAR(timed->reduce);
+    Py_CLEAR(timed->observe);
     Py_CLEAR(timed->drive);
+    Py_CLEAR(timed->drive_observed);
     Py_CLEAR(timed->gate.note);
     Py_CLEAR(timed->dict);
     return 0;

@@ -190,6 +190,7 @@ Call *call_enter(Ring *ring, uint32_t series, int64_t start_ns);
 int call_leave(Call *call, int64_t end_ns, uint32_t units);
 void call_release(Call *call);
 /* Ends a call that nobody could record as what it is: it is counted, so that nothing seems to run for ever. */
+void call_asked(Call *call, int64_t asked_ns);
 void call_abandon(Call *call, PyObject *lookup, PyObject *clock);
 void call_step_out(Ring *ring, Call *call);
 
@@ -213,7 +214,8 @@ void give_error(PyObject *error);
 /* Asks Python how many units `result` is; -1 with an error set. */
 int64_t ask_units(PyObject *units_of, PyObject *result);
 
-/* What a call compares its duration with, {the longest that is not slow, how many went through}, and what notes it. */
+/* What a call compares its duration with, and what notes it; the words are {the longest that is not slow, how many went
+   through, whether samples of what goes in and out are wanted}. */
 typedef struct {
     ring_word *words;
     Py_buffer view;
@@ -229,6 +231,12 @@ static inline bool
 gate_holds(Gate *gate, int64_t duration_ns)
 {
     return LIKELY(duration_ns <= (int64_t)ring_load(gate->words));
+}
+
+static inline bool
+gate_wants(Gate *gate)
+{
+    return UNLIKELY(ring_load(gate->words + 2) != 0);
 }
 
 /* None stands for nothing. */

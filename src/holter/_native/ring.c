@@ -159,6 +159,15 @@ call_release(Call *call)
 }
 
 void
+call_asked(Call *call, int64_t asked_ns)
+{
+    /* Of one that has ended the slot is another's. */
+    if (call_start(call) != 0 && ring_is_mine(call->home)) {
+        ring_tell_asked(&call->home->core, call->slot, asked_ns);
+    }
+}
+
+void
 call_abandon(Call *call, PyObject *lookup, PyObject *clock)
 {
     if (call_start(call) == 0) {
@@ -605,6 +614,21 @@ ring_py_release(Ring *ring, PyObject *call)
 }
 
 static PyObject *
+ring_py_asked(Ring *ring, PyObject *const *args, Py_ssize_t count)
+{
+    (void)ring;
+    if (count != 2 || !is_call(args[0])) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "expected call and asked_ns");
+    }
+    long long asked_ns = PyLong_AsLongLong(args[1]);
+    if (asked_ns == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    call_asked((Call *)args[0], asked_ns);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 ring_py_write(Ring *ring, PyObject *const *args, Py_ssize_t count)
 {
     if (count != 5 && count != 6) {
@@ -681,6 +705,7 @@ static PyMethodDef ring_methods[] = {
     {"enter", (PyCFunction)(void (*)(void))ring_py_enter, METH_FASTCALL, NULL},
     {"leave", (PyCFunction)(void (*)(void))ring_py_leave, METH_FASTCALL, NULL},
     {"release", (PyCFunction)ring_py_release, METH_O, NULL},
+    {"asked", (PyCFunction)(void (*)(void))ring_py_asked, METH_FASTCALL, NULL},
     {"write", (PyCFunction)(void (*)(void))ring_py_write, METH_FASTCALL, NULL},
     {"put", (PyCFunction)(void (*)(void))ring_py_put, METH_FASTCALL, NULL},
     {"serve", (PyCFunction)ring_py_serve, METH_O, NULL},

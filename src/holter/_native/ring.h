@@ -184,6 +184,8 @@ ring_take_slot(ring_core *ring, uint32_t series, int64_t start_ns)
     RING_STEP();
     ring_store(words + 2, 0);
     RING_STEP();
+    ring_store(words + 3, 0);
+    RING_STEP();
     atomic_store_explicit(words, (uint64_t)start_ns, memory_order_release);
     RING_STEP();
     return slot;
@@ -194,6 +196,14 @@ static inline void
 ring_tell_task(ring_core *ring, uint32_t slot, uint64_t task)
 {
     ring_store(ring_slot(ring, slot) + 2, task);
+    RING_STEP();
+}
+
+/* Says since when the next item of the stream that a slot lists is asked for, -1 while it is not; any thread may. */
+static inline void
+ring_tell_asked(ring_core *ring, uint32_t slot, int64_t asked_ns)
+{
+    ring_store(ring_slot(ring, slot) + 3, (uint64_t)asked_ns);
     RING_STEP();
 }
 

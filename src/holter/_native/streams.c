@@ -62,6 +62,7 @@ step_resume(StreamStep *step)
             return -1;
         }
     }
+    call_asked(step->call, step->resumed_ns);
     PyObject *around = NULL;
     if (PyContextVar_Get(probe->context, Py_None, &around) < 0) {
         PyErr_Clear();
@@ -102,6 +103,7 @@ step_pause(StreamStep *step, PyObject *item)
     int64_t now_ns = step->paused_ns = clock_now(probe->clock);
     int64_t produced_ns = now_ns - step->resumed_ns;
     step->produced_ns += produced_ns;
+    call_asked(step->call, -1);
     if (UNLIKELY(probe->units_of != NULL)) {
         int64_t units = ask_units(probe->units_of, item);
         if (units < 0) {

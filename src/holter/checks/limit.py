@@ -17,6 +17,7 @@ from holter.wording import Seen, Wording
 
 _LONGEST_GAP_SECONDS: Final = 60.0
 """A deploy takes no longer."""
+_NEARLY_ALL: Final = 95.0
 
 
 class Limit:
@@ -83,6 +84,13 @@ class Limit:
 
     def __repr__(self) -> str:
         return f"Limit({self._rule})"
+
+    def longest_seconds(self, call: str) -> float | None:
+        """Return how long *call* may take, where that is limited for nearly all calls: by "max", or from "p95" on."""
+        measure = self._rule.measure
+        statistic = measure.statistic
+        is_for_nearly_all = statistic == "max" or (statistic[1:2].isdigit() and float(statistic[1:]) >= _NEARLY_ALL)
+        return self._rule.bounds.above if measure.call == call and is_for_nearly_all else None
 
     def _begin(self, instance: str) -> None:
         self._instance = instance

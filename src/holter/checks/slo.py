@@ -117,6 +117,10 @@ class SLO:
             f"SLO({self._what!r}, objective={self._objective!r}, window_seconds={self._seconds!r}, name={self._name!r})"
         )
 
+    def longest_seconds(self, call: str) -> float | None:
+        """Return how long *call* may take, where that is what the objective is for."""
+        return self._below if self._measure.call == call else None
+
     # -- judging
 
     def judge(self, snapshot: Snapshot) -> list[Alert]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +18,7 @@ from holter.checkup.finding import Finding, Unwell, tried
 from holter.exporters.console import Console
 from holter.exporters.csvfile import CSVFile
 from holter.exporters.logfile import LogFile
-from holter.model import Exporter, Snapshot
+from holter.model import Alert, Exporter, Snapshot
 from holter.monitor import Monitor
 
 _FIGURE: Final = "doctor.figures"
@@ -103,6 +104,39 @@ def _prometheus() -> str:
     if not any(line.startswith("doctor_figures_total") for line in lines):
         raise Unwell("served a page without what was recorded")
     return f"served a page of {len(lines)} lines over the loopback"
+
+
+def _webhook() -> str:
+    from holter.exporters.webhook import Webhook  # noqa: PLC0415 - what it needs takes 20 ms to import
+
+    return _told(Webhook, "an incident")
+
+
+def _alertmanager() -> str:
+    from holter.exporters.alertmanager import Alertmanager  # noqa: PLC0415 - as above
+
+    return _told(Alertmanager, "an alert")
+
+
+def _told(kind: Callable[[str], Any], what: str) -> str:
+    """Have a receiver tell a web address on this machine, and nobody else, of an alert that is marked as a test."""
+    alert = Alert(
+        id=_FIGURE,
+        check="doctor",
+        state="firing",
+        severity="info",
+        since_ns=time.time_ns(),
+        target=_FIGURE,
+        expected="nothing",
+        seen="nothing",
+        message="this is a test of holter doctor: nothing is wrong",
+    )
+    with Receiver() as receiver:
+        kind(receiver.url).export(_snapshot(), [alert])
+        arrived = b"".join(receiver.bodies)
+    if _FIGURE.encode() not in arrived:
+        raise Unwell("what was sent did not arrive")
+    return f"sent {what} of {len(arrived)} bytes over HTTP, which arrived"
 
 
 def _opentelemetry() -> str:
@@ -215,6 +249,8 @@ EXPORTERS: Final[dict[str, Callable[[], str]]] = {
     "LogFile": lambda: _file(LogFile),
     "CSVFile": lambda: _file(CSVFile),
     "Console": _console,
+    "Webhook": _webhook,
+    "Alertmanager": _alertmanager,
     "Prometheus": _prometheus,
     "OpenTelemetry": _opentelemetry,
 }

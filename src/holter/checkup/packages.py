@@ -34,6 +34,7 @@ _PURPOSES: Final = {
     "demo": "the model that `holter demo` trains and serves",
     "otlp": "sends to OpenTelemetry over HTTP",
     "otlp-grpc": "sends to OpenTelemetry over gRPC",
+    "profile": "profiles of Parquet files",
     "top": "the screens of `holter top`",
 }
 _OTHERWISE: Final = "what needs it"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from holter.cli import demo, doctor, postmortem, recordings, top
+from holter.cli import demo, doctor, postmortem, profile, recordings, top
 from holter.version import __version__
 
 _BROKEN_PIPE: Final = 141
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="holter", description="A recorder for AI models.")
     parser.add_argument("--version", action="version", version=f"holter {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, doctor, postmortem, recordings, top):
+    for command in (demo, doctor, postmortem, profile, recordings, top):
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
     try:

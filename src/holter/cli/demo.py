@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holter.arguments import positive_seconds
+from holter.checks.drift import Drift
 from holter.checks.limit import Limit
 from holter.default import start
 from holter.digits import STAGES, Client, Requests, Service, Trainer, load_digits
@@ -19,6 +20,7 @@ from holter.exporters.csvfile import CSVFile
 from holter.exporters.logfile import LogFile
 from holter.monitor import Monitor
 from holter.names import CALL_DURATION, CALL_NAME, CALL_OUTCOME
+from holter.profile import Profile
 from holter.progressbar import progress
 from holter.record import Outcome
 from holter.version import __version__
@@ -65,18 +67,28 @@ def run(arguments: argparse.Namespace) -> int:
         where={CALL_NAME: "predict"},
         severity="critical",
     )
+    service = Service()
+    # Half a minute stands for days: the baseline is that of the first answers, and looks are a second apart.
+    drift = Drift(
+        Profile.of({"digit": labels}, label="digit"),
+        call=service.predict,
+        inputs=False,
+        baseline_rows=200,
+        baseline_seconds=0.0,
+        every_seconds=0.5,
+    )
     with start(
         "digits",
         version=__version__,
         exporters=[LogFile(log, every_seconds=2), CSVFile(table, every_seconds=2)],
-        checks=[too_many_errors],
+        checks=[too_many_errors, drift],
         interval_seconds=0.5,
     ) as monitor:
         trainer = Trainer(monitor, images, labels, epochs=_EPOCHS)
         with progress("train", trainer.steps) as show:
             steps = iter(range(1, trainer.steps + 1))
-            model = trainer.train(lambda: show(next(steps)))
-        service, requests = Service(monitor, model), Requests(images, arguments.trouble)
+            service.model = trainer.train(lambda: show(next(steps)))
+        requests = Requests(images, labels, arguments.trouble)
         clients = _serve(service, requests, arguments.seconds)
         summary = monitor.summary()
         seen = _seen(monitor, service)
@@ -90,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     agrees = "as holter did" if seen == counted else f"but holter counted {seen}"
     told = ", ".join(f"{what} {count:,}" for what, count in counted.items())
     print(f"\nThe clients counted {told}: {agrees}.")
+    print(f"What it answered was compared with its first answers: {drift.describe()}.")
     print(f"The log is {log.resolve()}\nthe CSV is {table.resolve()}")
     return 0 if seen == counted else 1
 

@@ -88,6 +88,7 @@ def render(summary: Summary, stream: TextIO | None = None) -> None:
 
 def _alert_lines(alert: Alert) -> list[Line]:
     state = f"{alert.severity} alert, {alert.state} since {clock_time(alert.since_ns)}"
+    state += "" if alert.silence is None else f" ({alert.silence})"
     texts = (f"{state}: {words.clean(alert.message, 240)}.", words.clean(alert.next_step, 240))
     role: Role = "alert" if alert.state == "firing" else "heading"
     return [(role, line) for line in wrapped(" ".join(filter(None, texts)), _WIDTH)]

@@ -115,6 +115,8 @@ def _of_alert(time: str, alert: Alert, process: Mapping[str, Any]) -> list[bytes
         "holter.alert.seen": alert.seen,
         "holter.alert.message": alert.message,
         "holter.alert.next_step": alert.next_step,
+        "holter.alert.incident": alert.incident,
+        **({} if alert.silence is None else {"holter.alert.silenced": str(alert.silence)}),
     }
     firing = {"firing": int(alert.state == "firing")}
     return _rows(time, names.ALERTS_FIRED, "1", {**plain(words), **process}, firing)

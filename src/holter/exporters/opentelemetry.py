@@ -270,6 +270,8 @@ def _log(alert: Alert, time_ns: int) -> None:
         "holter.alert.expected": alert.expected,
         "holter.alert.seen": alert.seen,
         "holter.alert.next_step": alert.next_step,
+        "holter.alert.incident": alert.incident,
+        **({} if alert.silence is None else {"holter.alert.silenced": str(alert.silence)}),
         **{f"holter.alert.evidence.{name}": value for name, value in alert.evidence.items()},
     }
     severity = (

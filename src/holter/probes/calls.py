@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from inspect import CO_COROUTINE
 from types import FunctionType
 from typing import Any, TypeAlias, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from holter import context
 from holter._ring import LEAF, OUTER, START, Call, lane_of
 from holter.compiled import compiling, leaves_unwatched
+from holter.lookout import Finish
 from holter.noted import LIMIT
 from holter.probe import CallProbe
 from holter.record import HEAD_WORD, SPARE_SLOT_WORD
@@ -24,6 +25,7 @@ from holter.recorder import current_ident
 from holter.ring import NATIVE, Ring
 
 T = TypeVar("T")
+_Drive: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
 def watch_function(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
@@ -34,8 +36,13 @@ def watch_function(function: Callable[..., T], probe: CallProbe) -> Callable[...
 
 
 def _timed(
-    function: Callable[..., Any], probe: CallProbe, drive: Callable[..., Awaitable[Any]] | None = None
+    function: Callable[..., Any],
+    probe: CallProbe,
+    drives: tuple[Callable[..., Any], Callable[..., Any]] | tuple[None, None] = (None, None),
 ) -> Callable[..., Any]:
+    def observe(*args: Any, **kwargs: Any) -> Finish | None:
+        return probe.observe(function, args, kwargs)
+
     timed = NATIVE.TimedCall(
         function=function,
         root=probe.root,
@@ -45,9 +52,11 @@ def _timed(
         units_of=probe.units_of if callable(probe.units) else None,
         fail=probe.fail,
         reduce=probe.reduce,
-        drive=drive,
+        drive=drives[0],
+        drive_observed=drives[1],
         limit=probe.limit,
         slow=probe.slow,
+        observe=observe,
         outside=probe.outside,
     )
     return functools.update_wrapper(timed, function, updated=())
@@ -59,13 +68,15 @@ def watch_function_in_python(function: Callable[..., T], probe: CallProbe) -> Ca
     return functools.wraps(function, updated=())(watch(function, probe))
 
 
-def _through_ring(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:
+def _through_ring(function: Callable[..., T], probe: CallProbe, *, observes: bool = True) -> Callable[..., T]:
     name, is_compiled = probe.name, compiling()
 
     def watched(*args: Any, **kwargs: Any) -> T:
         if is_compiled():
             leaves_unwatched(name)
             return function(*args, **kwargs)
+        if observes and probe.lookout.is_wanted[0]:
+            return probe.observed(_through_ring(function, probe, observes=False), function, args, kwargs)  # type: ignore[no-any-return]  # it is what the function returns
         ring: Ring = probe.rings(probe.is_ours[0] and current_ident()) or probe.attach()
         call = ring.enter(probe.root, probe.now())
         try:
@@ -103,7 +114,9 @@ def _inline(function: Callable[..., T], probe: CallProbe) -> Callable[..., T]:  
         if may_compile and is_compiled():
             leaves_unwatched(name)
             return function(*args, **kwargs)
-        now, rings, is_ours, ident, root, block, count_at, units, tail, units_of, limit = probe.hot
+        now, rings, is_ours, ident, root, block, count_at, units, tail, units_of, limit, is_wanted = probe.hot
+        if is_wanted[0]:
+            return probe.observed(_through_ring(function, probe, observes=False), function, args, kwargs)  # type: ignore[no-any-return]  # as above
         try:
             ring: Any = rings[is_ours[0] and ident()]
             lane = ring.lanes[block]
@@ -178,11 +191,12 @@ def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> 
     # Other functions may be marked as coroutine functions, and do their work before they return what is awaited.
     is_real = isinstance(function, FunctionType) and bool(function.__code__.co_flags & CO_COROUTINE)
     if NATIVE is not None and probe.native and is_real:
-        return _timed(function, probe, _drive(function, probe))
+        return _timed(function, probe, _drives(function, probe))
     begin, end, fail = _coroutine_ends(probe)
 
     @functools.wraps(function, updated=())
     async def watched(*args: Any, **kwargs: Any) -> T:
+        finish = probe.observe(function, args, kwargs) if probe.lookout.is_wanted[0] else None
         call = begin()
         try:
             running = function(*args, **kwargs)
@@ -196,13 +210,19 @@ def watch_coroutine(function: Callable[..., Awaitable[T]], probe: CallProbe) -> 
                 context.CONTEXT.set(call[OUTER])
             fail(call, error)
             raise
+        if finish is not None:
+            finish(result)
         return result
 
     return watched
 
 
-def _drive(function: Callable[..., Any], probe: CallProbe) -> Callable[[Call], Awaitable[Any]]:
-    """Return what makes the coroutine around one of *function*: real ones are what asyncio and debuggers know."""
+def _drives(function: Callable[..., Any], probe: CallProbe) -> tuple[_Drive, _Drive]:
+    """
+    Return what makes the coroutine around one of *function*: real ones are what asyncio and debuggers know.
+
+    The second one is for a call that is sampled: it takes what is to be told the result, too.
+    """
     ends = _coroutine_probe(probe)
     start, end, fail = ends.start, ends.end, ends.fail
 
@@ -213,9 +233,19 @@ def _drive(function: Callable[..., Any], probe: CallProbe) -> Callable[[Call], A
             fail(call, error)
             raise
 
+    async def observed(call: Call, finish: Finish) -> Any:
+        try:
+            result = end(call, await start(call))
+        except BaseException as error:
+            fail(call, error)
+            raise
+        finish(result)
+        return result
+
     # What a coroutine that nobody awaited is called by.
-    watched.__name__, watched.__qualname__ = function.__name__, function.__qualname__
-    return watched
+    for drive in (watched, observed):
+        drive.__name__, drive.__qualname__ = function.__name__, function.__qualname__
+    return watched, observed
 
 
 _Ends: TypeAlias = tuple[Callable[[], Call], Callable[[Call, Any], None], Callable[[Call, BaseException], None]]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FunctionType
 from typing import Any
 
 from holter import context, names
-from holter._ring import START, Call
-from holter.guard import traceback_of
+from holter._ring import HOME, START, Call
+from holter.passing import as_it_came, first_step
 from holter.probe import CallProbe, ExchangeWitness, StreamEnd
 from holter.record import UNITS_MAXIMUM, Outcome
 from holter.ring import NATIVE
@@ -67,6 +66,7 @@ class _Stopwatch:
         "_produced_ns",
         "_resumed_ns",
         "_series",
+        "_tell",
         "_units",
         "_waited_ns",
         "_witness",
@@ -77,6 +77,7 @@ class _Stopwatch:
         self._witness = probe.call.witness
         self._call: Call | None = None
         self._series = probe.items.first
+        self._tell: Callable[[Call, int], None]
         self._paused_ns = self._resumed_ns = self._produced_ns = self._waited_ns = self._units = 0
         self._first_ns = self._items = self._asked_ns = 0
         self._last: Any = None
@@ -86,16 +87,20 @@ class _Stopwatch:
         call = self._call
         if call is None:
             call = self._call = self._probe.call.begin()
+            self._tell = call[HOME].asked
             self._resumed_ns = call[START]
         else:
             self._resumed_ns = self._probe.call.scope.now()
             self._waited_ns += self._resumed_ns - self._paused_ns
+        self._tell(call, self._resumed_ns)
         return call
 
     def pause(self, item: object) -> None:
         """Note that *item* is there."""
-        scope = self._probe.call.scope
+        scope, call = self._probe.call.scope, self._call
         self._paused_ns = now_ns = scope.now()
+        if call is not None:
+            self._tell(call, -1)
         produced_ns, self._asked_ns = now_ns - self._resumed_ns + self._asked_ns, 0
         self._produced_ns += produced_ns
         if self._probe.call.units is not None:
@@ -115,6 +120,7 @@ class _Stopwatch:
         scope = self._probe.call.scope
         now_ns = scope.now()
         ring = scope.ring()
+        self._tell(call, 0)
         produced_ns = self._produced_ns + now_ns - self._resumed_ns + self._asked_ns
         ring.write(self._probe.producer_time, now_ns, produced_ns, 0, Outcome.OK)
         ring.write(self._probe.consumer_wait, now_ns, self._waited_ns, 0, Outcome.OK)
@@ -140,8 +146,10 @@ class Exchange(_Stopwatch):
     def __init__(self, probe: StreamProbe, witness: ExchangeWitness) -> None:
         super().__init__(probe)
         self._witness = self._told = witness
-        self._call = probe.call.begin()
-        self._resumed_ns = self._call[START]
+        self._call = call = probe.call.begin()
+        self._resumed_ns = call[START]
+        # Whether it becomes a stream is not known yet: until then it is a call as any other.
+        self._tell = call[HOME].asked
 
     def ask(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what *call* returns; an error of it ends this."""
@@ -175,6 +183,8 @@ class Exchange(_Stopwatch):
     def _begin_to_wait(self) -> None:
         self._paused_ns = self._probe.call.scope.now()
         self._asked_ns = self._paused_ns - self._resumed_ns
+        call: Any = self._call
+        self._tell(call, -1)
 
     def stream(self, source: Iterator[Any]) -> Iterator[Any]:
         """Return *source*, whose items are the answer; what is dropped before its first item ends the call as well."""
@@ -259,7 +269,7 @@ def _in_c(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
                 raise
             # Only this does `yield from` not pass on, and a generator may do with it what it likes.
             resume = step.throw
-            argument: Any = _as_it_came(error)
+            argument: Any = as_it_came(error)
         while True:
             try:
                 item = [resume(argument)]
@@ -269,7 +279,7 @@ def _in_c(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
             try:
                 resume, argument = step.send, (yield item.pop())
             except BaseException as error:  # noqa: BLE001 - passed on to the source
-                resume, argument = step.throw, _as_it_came(error)
+                resume, argument = step.throw, as_it_came(error)
 
     return watched_stream
 
@@ -302,7 +312,7 @@ def _in_python(stream: StreamProbe) -> Callable[..., Generator[Any, Any, Any]]:
             try:
                 step, argument = source.send, (yield item.pop())
             except BaseException as error:  # noqa: BLE001 - passed on to the source
-                step, argument = source.throw, _as_it_came(error)
+                step, argument = source.throw, as_it_came(error)
 
     return watched_stream
 
@@ -315,7 +325,7 @@ def watch_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], pro
     @functools.wraps(function, updated=())
     async def watched_stream(source: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
         clock = _Stopwatch(stream)
-        step: Any = _first_step(source)
+        step: Any = first_step(source)
         while True:
             call, outer = clock.resume(), context.CONTEXT.get()
             context.CONTEXT.set(call)
@@ -335,7 +345,7 @@ def watch_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], pro
             try:
                 step = source.asend((yield item.pop()))
             except BaseException as error:  # noqa: BLE001 - passed on to the source
-                step = source.athrow(_as_it_came(error))
+                step = source.athrow(as_it_came(error))
 
     return _binding(function, watched_stream, CO_ASYNC_GENERATOR)
 
@@ -355,23 +365,3 @@ def _binding(function: Callable[..., Any], stream: Callable[[Any], Any], kind: i
     code = watched.__code__
     flagged = FunctionType(code.replace(co_flags=code.co_flags | kind), globals(), closure=watched.__closure__)
     return functools.wraps(function, updated=())(flagged)
-
-
-def _first_step(source: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """
-    Return the step to the first item of *source*, without telling the event loop about it.
-
-    The loop closes what it knows when it ends, and it knows the watched stream, which closes its source.
-    """
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return source.asend(None)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-
-
-def _as_it_came(error: BaseException) -> BaseException:
-    """Return *error*, caught where it was thrown in, without the line of this module in its traceback."""
-    traceback = traceback_of(error)
-    return error if traceback is None else BaseException.with_traceback(error, traceback.tb_next)

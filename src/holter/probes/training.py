@@ -162,7 +162,7 @@ class Training:
         Characters other than letters, digits, ``-`` and ``/`` become ``_`` in the names; a dict
         within the dict is ``outer/inner``. Values are Python or numpy numbers: others (of a tensor,
         log its ``.item()``) are counted in ``holter.values.refused``, as are values of names
-        beyond the 500th of a run.
+        beyond the 500th of a run. NaN and infinities are recorded, and counted in ``holter.values.nonfinite``.
         """
         if not self._course.is_open:
             self._course.refuse()

@@ -51,7 +51,8 @@ class GPUSampler:
     They are NVIDIA's, read through NVML, by ``CUDA_VISIBLE_DEVICES`` as it is at the first sample; ``hw.id`` is the
     UUID, ``hw.name`` the number that CUDA gives. Reads: utilisation, memory, power, energy, temperatures, clocks, what
     holds the clocks down, PCIe and NVLink, ECC errors, remapped rows, error events (Xid), encoder and decoder, what
-    this process and its children use of it, and the parts of a divided GPU (MIG).
+    this process and its children use of it, the parts of a divided GPU (MIG), and of Hopper and newer models what was
+    busy in it between two readings: multiprocessors, tensor cores, memory's bandwidth.
 
     NVML may hang or crash inside a call, so a helper process reads, and a sample only takes what that has said last,
     which waits for nothing. One that dies, or gives no answer for *timeout_seconds*, is started again, and the call
@@ -70,7 +71,7 @@ class GPUSampler:
 
     whole_host = True
     budget = 0.01
-    """Twice what others may take of a core: eight GPUs are 400 figures, and who has eight has many cores."""
+    """Twice what others may take of a core: eight GPUs are 500 figures, and who has eight has many cores."""
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from holter import words
 from holter.verdict import short_place
 from holter.view.cells import (
@@ -20,6 +22,9 @@ from holter.view.grid import Column, Piece, Row
 from holter.view.head import STATES
 from holter.view.vitalsigns import Vitals
 from holter.view.wanted import View
+
+# From what value on, in which size, by which prefix.
+_SIZES: Final = ((1e6, 1e6, "M"), (1e4, 1e3, "k"), (0.1, 1.0, ""), (1e-6, 1e-3, "m"))
 
 
 def processes(figures: Vitals) -> Sheet:
@@ -85,6 +90,38 @@ def gpus(figures: Vitals) -> Sheet:
         for gpu in figures.gpus
     ]
     return columns, rows
+
+
+def energy(figures: Vitals) -> Sheet:
+    """Return a row for each call that takes energy of GPUs."""
+    columns = [
+        Column("energy", kind="name"),
+        Column("power"),
+        Column("a call", least=8),
+        Column("a token", 5, least=8),
+        Column("in all", 1),
+    ]
+    rows = [
+        Row(
+            (
+                name_cell(one.name),
+                _scaled_cell(one.power, "W"),
+                _scaled_cell(one.call_joules, "J"),
+                _scaled_cell(one.token_joules, "J"),
+                _scaled_cell(one.total, "J"),
+            )
+        )
+        for one in figures.energy
+    ]
+    return columns, rows
+
+
+def _scaled_cell(value: float | None, unit: str) -> Piece:
+    """Return watts or joules in a size of the unit that makes them short, in the three digits that are known."""
+    if value is None:
+        return Piece("")
+    size, prefix = next(((size, prefix) for least, size, prefix in _SIZES if value >= least), (1.0, ""))
+    return Piece(f"{words.number(float(f'{value / size:.3g}'))} {prefix}{unit}", "plain" if value else "dim")
 
 
 def metrics(figures: Vitals) -> Sheet:

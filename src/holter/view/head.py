@@ -24,6 +24,7 @@ _SYSTEM: Final = {
     "D": "waiting for a disk or a device",
     "Z": "ended, and not fetched by its parent",
 }
+_RESOURCES: Final = {"cpu": "CPU", "memory": "memory", "io": "storage"}
 STATES: Final[Mapping[str, Role]] = {
     "running": "good",
     "silent": "bad",
@@ -149,6 +150,7 @@ def _machine(figures: Vitals, width: int) -> list[Line]:
         _note(label, process, width),
         _note("container", _container(figures.container), width),
         _note("host", host, width),
+        _note("pressure", _pressure(figures), width),
     ]
     lines += [
         _note(words.clean(gpu.name or f"GPU {place}", 16), told(gpu), width)
@@ -171,6 +173,7 @@ def _container(known: Mapping[str, float]) -> list[str]:
     limit = taken("holter.cgroup.memory.limit") or most
     used = usage if working is None else working
     busy = [left.pop(key) for key in list(left) if key.startswith("container.cpu.time") and key.endswith("/s")]
+    taken("holter.cgroup.pressure")  # it stands on a line of its own
     cpus, throttled = taken("holter.cgroup.cpu.limit"), taken("holter.cgroup.cpu.throttled_time/s")
     told = [
         "" if used is None else f"memory {words.size(used)}" + (f" of {words.size(limit)}" if limit else ""),
@@ -183,6 +186,24 @@ def _container(known: Mapping[str, float]) -> list[str]:
         ),
     ]
     return [text for text in told if text]
+
+
+def _pressure(figures: Vitals) -> list[str]:
+    """Return for which share of the time some task waited for want of a resource, and all did; of the container too."""
+    texts = []
+    for resource, name in _RESOURCES.items():
+        some, full = (figures.machine.get(f"host_pressure_{resource}_{who}") for who in ("some", "full"))
+        if some is not None:
+            texts.append(f"{name} {_rough(some)}" + (f" (all {_rough(full)})" if full and resource != "cpu" else ""))
+    for resource, name in _RESOURCES.items():
+        if some := figures.container.get(f"holter.cgroup.pressure{{{resource},some}}/s"):
+            texts.append(f"container's {name} {_rough(some)}")
+    return texts
+
+
+def _rough(share: float) -> str:
+    # More digits are not known of it, by the times at which it was read.
+    return percent(round(min(share, 1.0), 3))
 
 
 def told(gpu: GpuFigures) -> list[str]:
@@ -214,7 +235,7 @@ def _together(gpus: Sequence[GpuFigures]) -> list[str]:
     power, heat = known("power"), known("temperature")
     texts = [
         words.count(len(gpus)),
-        f"busy {reach(busy, percent)}, {percent(sum(busy) / len(busy))} in the mean" if busy else "",
+        f"busy {reach(busy, percent)}, mean {percent(sum(busy) / len(busy))}" if busy else "",
         f"memory {words.size(sum(memory))}" + (f" of {words.size(sum(limit))}" if limit else "") if memory else "",
         f"{words.number(sum(power))} W" if power else "",
         f"{reach(heat, words.number)} °C" if heat else "",
@@ -240,7 +261,8 @@ def _alerts(figures: Vitals, width: int) -> list[Line]:
     lines: list[Line] = []
     for alert in firing[:_MOST_ALERTS]:
         said = f"{words.clean(alert.message, 240)}. {words.clean(alert.next_step, 160)}"
-        told = f"ALERT since {clock_time(alert.since_ns)}: {said}"
+        silenced = "" if alert.silence is None else f" ({alert.silence})"
+        told = f"ALERT since {clock_time(alert.since_ns)}{silenced}: {said}"
         lines += [(Piece(line, "bad"),) for line in wrapped(told, width)[:3]]
     if len(firing) > _MOST_ALERTS:
         lines.append((Piece(f"and {words.count(len(firing) - _MOST_ALERTS, 'more alert')}", "bad"),))

@@ -18,7 +18,7 @@ from holter.layout import SUFFIX
 from holter.listing import Listing
 from holter.metric import Series
 from holter.model import Alert, ErrorPlace, Reading, Snapshot
-from holter.names import TRAINING_STEP_DURATION
+from holter.names import CALL_DURATION, CALL_ENERGY, HARDWARE_ENERGY, TRAINING_STEP_DURATION
 from holter.union import Part, Union, intervals
 from holter.whereabouts import Pulse, Whereabouts
 
@@ -27,7 +27,7 @@ LONGEST_SECONDS: Final = 60.0
 _RECENT_SECONDS: Final = 10.0
 _SHORTEST_NS: Final = 1_000_000_000
 _SAMPLED: Final = (
-    *("process.", "system.", "container.", "holter.cgroup."),
+    *("process.", "system.", "container.", "holter.cgroup.", "holter.host.", HARDWARE_ENERGY, CALL_ENERGY),
     *("holter.gc.", "holter.loop.", "holter.gil.", "holter.call.pause", TRAINING_STEP_DURATION),
 )
 _DEPARTED: Final = "departed"
@@ -42,7 +42,7 @@ class Moment:
 
     The interval of ``snapshot`` is the window that is looked at, that of ``last`` the time since the look before;
     ``lately`` has that of the last ten seconds, of what is sampled every few seconds, of pauses and of steps of
-    training. The interval of the first moment is empty.
+    training; of calls too where their energy is told. The interval of the first moment is empty.
     """
 
     snapshot: Snapshot
@@ -126,7 +126,10 @@ class _Course:
         is_over = not any(part.is_alive for part in alive)
         since = partial(self._since, snapshot, is_over=is_over)
         last = since(0.0)
-        return Moment(since(window_seconds) if window_seconds else last, last, since(_RECENT_SECONDS, only=_SAMPLED))
+        # How many calls ended matters there only where each is told its energy, and costs where there are many.
+        is_told = any(series.name == CALL_ENERGY for series in union.series.values())
+        recent = since(_RECENT_SECONDS, only=(*_SAMPLED, CALL_DURATION) if is_told else _SAMPLED)
+        return Moment(since(window_seconds) if window_seconds else last, last, recent)
 
     def _since(self, snapshot: Snapshot, seconds: float, *, is_over: bool, only: tuple[str, ...] = ("",)) -> Snapshot:
         """Return *snapshot* with the interval of the last *seconds*, at least the time since the look before."""
@@ -147,7 +150,13 @@ class _Course:
         ]
         # What has grown has moved, though the collector may have counted the same step that was foreseen at a look.
         told = intervals(self.union, moved, before, {})
-        interval = {key: reading if reading.count else replace(reading, count=1) for key, reading in told}
+        interval = {
+            # What has grown did so since the value that came before the window, which is seldom its beginning.
+            key: replace(reading, count=reading.count or 1, first_ns=before[key].last_ns)
+            if key in before and self.union.series[key].kind == "counter"
+            else replace(reading, count=reading.count or 1)
+            for key, reading in told
+        }
         return replace(snapshot, interval_ns=snapshot.monotonic_ns - since_ns, interval=interval)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from holter import words
-from holter.view.below import failures, gpus, metrics, pauses, processes, stages
+from holter.view.below import energy, failures, gpus, metrics, pauses, processes, stages
 from holter.view.cells import (
     NARROW,
     Sheet,
@@ -43,6 +43,7 @@ def sheets(figures: Vitals, view: View, courses: Courses) -> Iterator[Sheet]:
         yield processes(figures)
     if len(figures.gpus) > FEW_GPUS:
         yield gpus(figures)
+    yield energy(figures)
     yield metrics(figures)
     yield stages(figures, view)
     yield failures(figures, view)

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from holter import names
 from holter.digest import Call, Digest, Spread
-from holter.metric import LEVELS, Series
+from holter.metric import LEVELS
 from holter.model import Reading, Snapshot
 from holter.timeline import FAILED
 from holter.totals import digest
 from holter.view.onlooker import Moment, Person, Sight
+from holter.view.surroundings import CONTAINER, container, energy, gpus, level, machine
 from holter.view.vitalsigns import (
     CallFigures,
-    GpuFigures,
     MetricFigures,
     ModelFigures,
     PauseFigures,
@@ -28,12 +28,7 @@ from holter.view.vitalsigns import (
 HANGS: Final = 10.0
 """A call that has run for so many times the longest one that ended, and a second, hangs."""
 _FEWEST_ENDED: Final = 5
-_GPU: Final = ("hw.gpu.", "hw.power", "hw.temperature", "holter.gpu.")
-_MAIN: Final = {"hw.gpu.task": "general", "hw.sensor_location": "gpu"}
-"""Of what a GPU has several of the same kind, the one that is shown."""
-_CONTAINER: Final = ("container.", "holter.cgroup.")
 _RUNTIME: Final = ("holter.gc.pause", "holter.loop.lag", "holter.gil.wait", "holter.call.pause")
-_BUSY: Final = ("idle", "iowait")
 
 
 def vitals(sight: Sight, *, apart: bool = False) -> Vitals:
@@ -51,15 +46,16 @@ def vitals(sight: Sight, *, apart: bool = False) -> Vitals:
         training=tuple(run for one in tellings for run in one.training()),
         processes=tuple(_process(person) for person in sight.people),
         metrics=tuple(whole.metrics()),
-        machine=_machine(sight.whole),
-        container=_container(sight.whole),
-        gpus=_gpus(total),
+        machine=machine(sight.whole),
+        container=container(sight.whole),
+        gpus=gpus(total),
+        energy=energy(sight.whole),
         pauses=_pauses(sight.whole.lately),
         alerts=tuple(sorted(sight.alerts, key=lambda alert: (alert.state != "firing", -alert.since_ns))),
         failures=tuple(whole.failures()),
         stages=tuple(asdict(stage) for stage in whole.now.stages),
         lost=total.lost,
-        overhead=_level(total, names.OVERHEAD),
+        overhead=level(total, names.OVERHEAD),
         missing=tuple(dict.fromkeys(text for person in sight.people for text in person.missing)),
     )
 
@@ -181,7 +177,7 @@ class _Telling:
     def metrics(self) -> Iterable[MetricFigures]:
         known = {(one.name, tuple(sorted(one.attributes.items()))): one for one in self.now.metrics}
         for ever in self.ever.metrics:
-            if ever.name.startswith(_CONTAINER):
+            if ever.name.startswith(CONTAINER):
                 continue
             now = known.get((ever.name, tuple(sorted(ever.attributes.items()))))
             grown = 0.0 if now is None else now.spread.count if ever.kind == "histogram" else now.value or 0.0
@@ -247,108 +243,13 @@ def _process(person: Person) -> ProcessFigures:
         ended_ns=process.ended_ns,
         system_state=None if person.pulse is None else person.pulse.letter,
         cpus=person.cpu_share,
-        memory_bytes=_level(snapshot, "process.memory.usage"),
+        memory_bytes=level(snapshot, "process.memory.usage"),
         memory_limit_bytes=process.memory_limit_bytes,
         rate=count / seconds if seconds > 0 else None,
         error_rate=failed / seconds if seconds > 0 else None,
         p99=histogram.quantile(0.99) if histogram is not None and histogram.count else None,
         in_flight=len(snapshot.open_calls),
         oldest_seconds=max((call.age_seconds for call in snapshot.open_calls), default=0.0),
-    )
-
-
-def _found(snapshot: Snapshot, name: str) -> list[tuple[Series, Reading]]:
-    return [
-        (series, snapshot.total[series.id])
-        for series in snapshot.series.values()
-        if series.name == name and series.id in snapshot.total
-    ]
-
-
-def _level(snapshot: Snapshot, name: str, without: tuple[str, ...] = ()) -> float | None:
-    """Return the newest value of a level, summed over its series but those of CPU modes *without*; None without any."""
-    values = [
-        reading.last
-        for series, reading in _found(snapshot, name)
-        if reading.last is not None and series.attributes.get("cpu.mode") not in without
-    ]
-    return sum(values) if values else None
-
-
-def _machine(moment: Moment) -> dict[str, float]:
-    total, lately = moment.snapshot, moment.lately
-    figures: dict[str, float | None] = {
-        "process_cpu": _level(total, "process.cpu.utilization"),
-        "process_memory_bytes": _level(total, "process.memory.usage"),
-        "process_threads": _level(total, "process.thread.count"),
-        "process_open_files": _level(total, "process.unix.file_descriptor.count"),
-        "host_cpu": _level(total, "system.cpu.utilization", without=_BUSY),
-        "host_memory": _level(total, "system.memory.utilization"),
-        "host_memory_bytes": _level(total, "system.memory.usage"),
-        "host_memory_limit_bytes": _level(total, "system.memory.limit"),
-        "host_load": _level(total, "holter.host.load_average"),
-    }
-    seconds = lately.interval_ns / 1e9
-    for metric, key, label in (
-        ("process.disk.io", "disk.io.direction", "process_disk"),
-        ("system.disk.io", "disk.io.direction", "host_disk"),
-        ("system.network.io", "network.io.direction", "host_network"),
-    ):
-        for series, _ in _found(total, metric):
-            reading = lately.interval.get(series.id)
-            rate = max(0.0, reading.sum) / seconds if reading is not None and seconds > 0 else 0.0
-            name = f"{label}_{series.attributes.get(key, 'io')}_rate"
-            figures[name] = (figures.get(name) or 0.0) + rate
-    return {name: value for name, value in figures.items() if value is not None}
-
-
-def _container(moment: Moment) -> dict[str, float]:
-    """Return whatever there is of the container: levels as they are, counters as their growth a second."""
-    figures: dict[str, float] = {}
-    seconds = moment.lately.interval_ns / 1e9
-    for series in moment.snapshot.series.values():
-        if not series.name.startswith(_CONTAINER) or series.id not in moment.snapshot.total:
-            continue
-        parts = ",".join(str(value) for _, value in sorted(series.attributes.items()))
-        name = series.name + (f"{{{parts}}}" if parts else "")
-        if series.kind in LEVELS:
-            value = moment.snapshot.total[series.id].last
-            figures |= {} if value is None else {name: value}
-        elif series.kind == "counter":
-            reading = moment.lately.interval.get(series.id)
-            figures[f"{name}/s"] = max(0.0, reading.sum) / seconds if reading is not None and seconds > 0 else 0.0
-    return figures
-
-
-def _gpus(snapshot: Snapshot) -> tuple[GpuFigures, ...]:
-    found: dict[str, dict[str, Any]] = {}
-    for series in snapshot.series.values():
-        attributes, reading = series.attributes, snapshot.total.get(series.id)
-        is_of_gpu = series.name.startswith(_GPU) and attributes.get("hw.type", "gpu") == "gpu"
-        if not is_of_gpu or "hw.id" not in attributes or reading is None or reading.last is None:
-            continue
-        figures = found.setdefault(str(attributes["hw.id"]), {"throttled": []})
-        figures["name"] = str(attributes.get("hw.name", figures.get("name", "")))
-        if series.name == "holter.gpu.info":
-            figures["model"] = str(attributes.get("hw.model", ""))
-        elif series.name == "holter.gpu.throttle":
-            figures["throttled"] += [str(attributes.get("holter.gpu.throttle_reason", ""))] if reading.last else []
-        elif all(attributes.get(key, main) == main for key, main in _MAIN.items()):
-            figures.setdefault(series.name, reading.last)
-    return tuple(
-        GpuFigures(
-            id=key,
-            name=figures["name"],
-            model=figures.get("model", ""),
-            utilization=figures.get("hw.gpu.utilization"),
-            memory_bytes=figures.get("hw.gpu.memory.usage"),
-            memory_limit_bytes=figures.get("hw.gpu.memory.limit"),
-            power=figures.get("hw.power"),
-            power_limit=figures.get("holter.gpu.power_limit"),
-            temperature=figures.get("hw.temperature"),
-            throttled=tuple(sorted(figures["throttled"])),
-        )
-        for key, figures in sorted(found.items(), key=lambda item: (item[1]["name"], item[0]))
     )
 
 

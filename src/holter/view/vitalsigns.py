@@ -131,6 +131,22 @@ class GpuFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class EnergyFigures:
+    """
+    What the calls of one name take of the GPUs, by the rule of ``holter.call.energy``.
+
+    ``power`` in watts and joules a call are of the last ten seconds, joules a token of the last minute, ``total``
+    joules since the start.
+    """
+
+    name: str
+    power: float | None
+    call_joules: float | None
+    token_joules: float | None
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
 class PauseFigures:
     """What holds calls up, of the last ten seconds: garbage collections, a late event loop, waiting for the GIL."""
 
@@ -186,6 +202,7 @@ class Vitals:
     machine: Mapping[str, float]
     container: Mapping[str, float]
     gpus: tuple[GpuFigures, ...]
+    energy: tuple[EnergyFigures, ...]
     pauses: tuple[PauseFigures, ...]
     alerts: tuple[Alert, ...] = field(repr=False)
     failures: tuple[Mapping[str, Any], ...] = field(repr=False)

@@ -1,0 +1,90 @@
+"""How what a check wants of a call is copied, and what it gets to see of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final
+
+from holter.columns import MOST_BYTES, RefusedError, Taken, take
+from holter.guard import Guard
+from holter.lookout import Sample
+from holter.model import Observation
+from holter.tabular import TABLES
+from holter.wanted import Arguments, Wanted
+
+_EXPECTED: Final = "numbers, text, or arrays and tables of them, and got"
+
+
+class Look:
+    """What a check wants of the calls of one name: how it is found, and copied."""
+
+    def __init__(self, wish: Wanted) -> None:
+        self.wish, self.call, self.is_of_inputs = wish, wish.call, wish.source == "inputs"
+        # A function may have an equality and a hash of its own.
+        selector = id(wish.selector) if callable(wish.selector) else wish.selector
+        self.key: Hashable = (wish.source, selector)
+        self._arguments: Arguments | None = None
+
+    def inputs(
+        self, guard: Guard, share: int, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Taken | None:
+        """Return a copy of what is wanted of a call's arguments; None if there is none, which is counted."""
+        return self._taken(guard, share, self._from_arguments, function, args, kwargs)
+
+    def outputs(self, guard: Guard, share: int, result: Any) -> Taken | None:
+        """Return a copy of what is wanted of a call's result, likewise."""
+        return self._taken(guard, share, self._from_result, result)
+
+    def _taken(self, guard: Guard, share: int, select: Callable[..., Mapping[str, Any]], *given: Any) -> Taken | None:
+        place = f"{self.wish.source} of {self.call}"
+        # An argument that is not there, a property of the user's, or a function of theirs may raise.
+        selected: Mapping[str, Any] | None = guard.run(place, None, select, *given)
+        if selected is None:
+            return None
+        try:
+            return take(selected, MOST_BYTES // share, TABLES)
+        except RefusedError as refusal:
+            guard.refused(
+                place, f"{_EXPECTED} {refusal}; give {self.wish.source}= a function that returns what can be copied"
+            )
+            return None
+
+    def _from_arguments(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        selector = self.wish.selector
+        if callable(selector):
+            return {self.wish.source: selector(*args, **kwargs)}
+        arguments = self._arguments
+        if arguments is None or arguments.function is not function:
+            arguments = self._arguments = Arguments(function)
+        if selector is None:
+            return arguments.all(args, kwargs)
+        return {name: arguments.find(name, args, kwargs) for name in _names(selector)}
+
+    def _from_result(self, result: Any) -> Mapping[str, Any]:
+        selector = self.wish.selector
+        if selector is None:
+            return {self.wish.source: result}
+        if callable(selector):
+            return {self.wish.source: selector(result)}
+        has_keys = issubclass(type(result), dict)
+        return {
+            name: dict.__getitem__(result, name) if has_keys else getattr(result, name) for name in _names(selector)
+        }
+
+    def seen(self, sample: Sample) -> Observation | None:
+        """Return what there is to see of *sample*, None if that is nothing."""
+        taken: Taken | None = sample.taken.get(self.key) if sample.lookout.name == self.call else None
+        if taken is None:
+            return None
+        return Observation(
+            call=self.call,
+            columns=taken.columns,
+            count=taken.kept,
+            time_ns=sample.time_ns,
+            source=self.wish.source,
+            rows=taken.rows,
+        )
+
+
+def _names(selector: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (selector,) if isinstance(selector, str) else selector
