@@ -32,6 +32,7 @@ from holter.version import __version__
 
 if typing.TYPE_CHECKING:
     from holter import targets as targets
+    from holter.checks.anomaly import Anomaly
     from holter.checks.drift import Drift
     from holter.checks.leak import Leak
     from holter.checks.limit import Limit
@@ -84,6 +85,7 @@ __all__ = [
     "SLO",
     "Alert",
     "Alertmanager",
+    "Anomaly",
     "CSVFile",
     "Check",
     "ConfigurationError",
@@ -157,6 +159,7 @@ __all__ = [
 _LATER = {
     "ASGI": "probes.requests",
     "Alertmanager": "exporters.alertmanager",
+    "Anomaly": "checks.anomaly",
     "CSVFile": "exporters.csvfile",
     "Console": "exporters.console",
     "ContainerSampler": "samplers.container",

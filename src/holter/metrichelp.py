@@ -61,6 +61,8 @@ _HELP: Final = {
     names.INTERNAL_ERRORS: "What went wrong inside holter, by place.",
     names.SLO_BUDGET: "The share of an objective's error budget that is left; below 0 when overspent.",
     names.SLO_BURN_RATE: "How many times as fast as an objective allows its error budget is spent.",
+    names.ANOMALY_SIGNALS: "How many signals the check on anomalies knows, by whether it judges them.",
+    names.ANOMALY_INCIDENTS: "How many incidents the check on anomalies has notified.",
     names.SAMPLER_INTERVAL: "How often a sampler is called that took more than its budget of CPU time.",
     names.COLLECTOR_DURATION: "How long a round of holter's collector took.",
     names.GROUP_MEMBERS: "Processes of this service that live.",

@@ -1,0 +1,342 @@
+"""A check on everything: what no signal of the service has done before, with one knob for false alarms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from zlib import crc32
+
+from holter.arguments import finite_number
+from holter.errors import ConfigurationError
+from holter.model import Alert, AlertState, AttributeValue, Snapshot
+from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
+from holter.signals import Key, Ratios, Stretch, Value, values
+from holter.surprise.governor import WEEK_SECONDS, Governor
+from holter.surprise.rhythm import STATES, Alarm, Rhythm, State
+from holter.words import count, duration, number, quantity, ratio
+
+_RHYTHMS: Final = (10.0, 60.0)
+_MOST_PER_WEEK: Final = 10_000.0
+_TOGETHER_SECONDS: Final = 600.0
+"""What begins within so many seconds of an incident is part of it."""
+_QUIET_SECONDS: Final = 300.0
+"""An incident ends when nothing has moved for so long."""
+_MOST_RELATED: Final = 20
+_SAVED_BYTES: Final = 900_000
+_MOST_SHOWN: Final = 3
+_BASE: Final = 1.05
+_WORDS: Final = {
+    "rise": "higher than usual",
+    "fall": "lower than usual",
+    "scatter": "scatters more than usual",
+    "above": "higher than ever",
+    "below": "lower than ever",
+}
+
+
+class Anomaly:
+    """
+    An alert when a signal of the service does what it has not done before.
+
+    *false_alarms_per_week* is the knob, and the only one: how many incidents are notified in a week, in the mean, over
+    all signals together, while nothing has changed. Signals are, of each series, the rate of calls, their error
+    ratio, mean and quantiles, what a counter grows by and the value of a gauge, those of training too; of several
+    processes, all together. Each is judged every 10 seconds and every minute, by what it did itself: no thresholds,
+    no units, no distribution. Faster is no alarm, nor are fewer errors; of rates and values both ways count.
+
+    A signal is *learning* until 64 values are known, 11 minutes at least; *unjudgeable* while it remembers for so
+    long that its past tells nothing, or has a value in less than one interval of ten; else *judging*. The time of
+    the day is known once two days were seen and where it tells. What was learnt outlives a restart, where the
+    monitor is in a group (see `start`), of the 900 KB of signals that are known for longest.
+
+    **The promise**: a value is taken for its rank, and what walks of such ranks did so far tells how far they go by
+    themselves; thresholds are those of the predictive distribution, so that what is not known for sure is inside
+    the budget. Where more is notified than the budget explains (above the 99 % bound of a Poisson count), the
+    thresholds loosen, and one message says so. Signals that move together are one incident.
+
+    Costs about 1.2 KiB a signal and rhythm, and 2 % of a CPU for 12,000 signals. Not thread-safe.
+
+    Raises:
+        ConfigurationError: *false_alarms_per_week* is not greater than 0, or above 10,000.
+
+    >>> import holter
+    >>> Anomaly(false_alarms_per_week=0.5).describe()
+    'no signals yet; asked: 0.5 false alarms a week; no incidents so far'
+    """
+
+    def __init__(self, *, false_alarms_per_week: float = 1.0) -> None:
+        per_week = finite_number("false_alarms_per_week", false_alarms_per_week)
+        if not 0 < per_week <= _MOST_PER_WEEK:
+            raise ConfigurationError(
+                f"false_alarms_per_week must be greater than 0 and at most 10,000, got {false_alarms_per_week!r}"
+            )
+        self._per_week = per_week
+        self._rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
+        self._stretches = [Stretch() for _ in _RHYTHMS]
+        self._ratios = [Ratios() for _ in _RHYTHMS]
+        self._governor = Governor(per_week)
+        self._incidents: list[_Incident] = []
+        self._loosened_ns: int | None = None
+        self._asked = 0.0
+
+    def __repr__(self) -> str:
+        return f"Anomaly(false_alarms_per_week={self._per_week!r})"
+
+    # -- judging
+
+    def judge(self, snapshot: Snapshot) -> list[Alert]:
+        """Return an alert where an incident has just begun or ended; else none."""
+        self._stretches[0].add(snapshot)
+        alarms: list[Alarm] = []
+        for place, rhythm in enumerate(self._rhythms):
+            stretch = self._stretches[place]
+            # Intervals jitter: what is all but full is full.
+            if stretch.seconds < 0.95 * rhythm.step_seconds:
+                continue
+            told = dict(values(stretch, self._ratios[place], rhythm.step_seconds))
+            alarms += rhythm.judge(told, snapshot.time_ns / 1e9)
+            self._stretches[place] = Stretch()
+            if place + 1 < len(self._rhythms):
+                self._stretches[place + 1].join(stretch)
+            if place == 0:
+                self._share()
+        if self._stretches[0].seconds:
+            return []
+        return [*self._judged(alarms, snapshot), *self._governed(snapshot)]
+
+    def _share(self) -> None:
+        """Give each signal that is judged its share of the rate."""
+        alive = max(sum(rhythm.judged for rhythm in self._rhythms), 1) * self._governor.factor
+        if not self._asked / _BASE < alive < self._asked * _BASE:
+            self._asked = alive
+            for rhythm in self._rhythms:
+                rhythm.ask(alive * WEEK_SECONDS / (self._per_week * rhythm.step_seconds))
+
+    def _judged(self, alarms: list[Alarm], snapshot: Snapshot) -> Iterator[Alert]:
+        now = snapshot.time_ns / 1e9
+        fine, coarse = self._rhythms
+        # The quicker rhythm tells sooner that all is well again.
+        moved = [*fine.moved(), *(key for key in coarse.moved() if not fine.judges(key))]
+        left = []
+        for alarm in sorted(alarms, key=lambda one: -one.steps_between):
+            incident = next((one for one in self._incidents if one.takes(alarm.key, now)), None)
+            if incident is not None:
+                incident.join([alarm.key], now)
+            else:
+                left.append(alarm)
+        if left:
+            first, *others = left
+            incident = _Incident(first, snapshot.time_ns, now)
+            incident.join([*(one.key for one in others), *moved], now)
+            self._incidents.append(incident)
+            self._governor.note(now)
+            yield incident.alert("firing", snapshot.time_ns)
+        for incident in list(self._incidents):
+            if incident.goes_on(moved):
+                incident.moved_seconds = now
+            elif not 0 <= now - incident.moved_seconds < _QUIET_SECONDS:
+                self._incidents.remove(incident)
+                for rhythm in self._rhythms:
+                    for key in incident.keys:
+                        rhythm.settle(key)
+                yield incident.alert("resolved", snapshot.time_ns)
+
+    def _governed(self, snapshot: Snapshot) -> Iterator[Alert]:
+        """Yield a message when the thresholds loosen, and when they are again what was asked for."""
+        if not self._governor.look(snapshot.time_ns / 1e9):
+            return
+        self._asked = 0.0
+        if self._governor.factor > 1.0:
+            self._loosened_ns = snapshot.time_ns
+            names = ", ".join(dict.fromkeys(one.first.key.words for one in self._incidents[-_MOST_SHOWN:]))
+            yield self._governor_alert("firing", f"by {names or 'signals that are quiet again'}")
+        elif self._loosened_ns is not None:
+            yield self._governor_alert("resolved", "")
+            self._loosened_ns = None
+
+    def _governor_alert(self, state: AlertState, by: str) -> Alert:
+        since = self._loosened_ns or 0
+        asked = f"{number(self._per_week)} a week"
+        seen = count(self._governor.notified, "incident")
+        message = (
+            f"more anomalies are notified than the {asked} asked for explains, {by}: they must now be "
+            f"{number(self._governor.factor)} times rarer"
+            if state == "firing"
+            else f"anomalies are again as few as the {asked} asked for explains"
+        )
+        return Alert(
+            id=f"anomaly-budget-{since:x}",
+            check="anomaly",
+            state=state,
+            severity="info",
+            since_ns=since,
+            target="false alarms",
+            expected=asked,
+            seen=seen,
+            message=message,
+            next_step="see whether these were incidents; if not, these signals are no measure of the service's health",
+            evidence={"factor": self._governor.factor, "notified": self._governor.notified},
+        )
+
+    # -- figures and words
+
+    def _states(self) -> Counter[State]:
+        """Return how many signals are in which state; one that is judged in one rhythm is judged."""
+        known: dict[Key, State] = {}
+        for rhythm in self._rhythms:
+            for key, state in rhythm.states.items():
+                if known.get(key) != "judging":
+                    known[key] = state
+        return Counter(known.values())
+
+    def figures(self) -> Iterator[tuple[str, float, Mapping[str, AttributeValue]]]:
+        """Yield name, value and attributes of the gauges that this check shows."""
+        states = self._states()
+        for state in STATES:
+            yield ANOMALY_SIGNALS, float(states[state]), {ANOMALY_STATE_NAME: state}
+        yield ANOMALY_INCIDENTS, float(self._governor.notified), {}
+
+    def describe(self) -> str:
+        """Return in one line how many signals are judged, and what came of it."""
+        states = self._states()
+        known = ", ".join(f"{count(states[state], 'signal')} {state}" for state in STATES if states[state])
+        loosened = f"; thresholds loosened {number(self._governor.factor)} times" if self._governor.factor > 1.0 else ""
+        notified = count(self._governor.notified, "incident") if self._governor.notified else "no incidents"
+        asked = f"asked: {number(self._per_week)} false alarms a week"
+        return f"{known or 'no signals yet'}; {asked}; {notified} so far{loosened}"
+
+    # -- what outlives the process
+
+    def save(self) -> dict[str, Any]:
+        """Return what was learnt of the signals, which incidents are going on, and how many there were."""
+        rhythms = [rhythm.save(_SAVED_BYTES // len(self._rhythms)) for rhythm in self._rhythms]
+        return {
+            "rhythms": rhythms,
+            "ratios": [
+                {text: ratios.known[text] for text in saved if text in ratios.known}
+                for saved, ratios in zip(rhythms, self._ratios, strict=True)
+            ],
+            "governor": self._governor.save(),
+            "incidents": [incident.save() for incident in self._incidents],
+            "loosened_ns": self._loosened_ns,
+        }
+
+    def load(self, state: Mapping[str, Any], gap_seconds: float) -> None:
+        """
+        Go on from what was saved *gap_seconds* ago; incidents that have ended meanwhile end when that shows.
+
+        Raises:
+            ValueError: it is not what `save` returns.
+        """
+        del gap_seconds
+        rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
+        for rhythm, saved in zip(rhythms, state["rhythms"], strict=True):
+            rhythm.load(saved)
+        ratios = [Ratios() for _ in _RHYTHMS]
+        for one, saved in zip(ratios, state["ratios"], strict=True):
+            one.known = {str(text): (float(bad), float(calls)) for text, (bad, calls) in saved.items()}
+        governor = Governor(self._per_week)
+        governor.load(state["governor"])
+        incidents = [_Incident.loaded(saved) for saved in state["incidents"]]
+        loosened = state["loosened_ns"]
+        self._loosened_ns = None if loosened is None else int(loosened)
+        self._ratios = ratios
+        self._rhythms, self._governor, self._incidents, self._asked = rhythms, governor, incidents, 0.0
+
+
+class _Incident:
+    """Signals that moved together: which began it, which came along, and since when."""
+
+    def __init__(self, first: Alarm, now_ns: int, now_seconds: float) -> None:
+        self.first = first
+        self.since_ns = now_ns - round(first.since_seconds * 1e9)
+        self.alarmed_seconds = self.moved_seconds = now_seconds
+        self.keys: dict[Key, None] = {first.key: None}
+
+    def takes(self, key: Key, now_seconds: float) -> bool:
+        """Whether an alarm of this signal belongs here."""
+        return key in self.keys or 0 <= now_seconds - self.alarmed_seconds <= _TOGETHER_SECONDS
+
+    def goes_on(self, moved: list[Key]) -> bool:
+        """Whether what began it is still unusual, or a third of what came along; of many, one is at any time."""
+        return self.first.key in moved or 3 * sum(key in self.keys for key in moved) > len(self.keys)
+
+    def join(self, keys: list[Key], now_seconds: float) -> None:
+        """Take in signals that moved along."""
+        self.alarmed_seconds = self.moved_seconds = now_seconds
+        self.keys.update(dict.fromkeys(keys))
+
+    def alert(self, state: AlertState, now_ns: int) -> Alert:
+        """Return the words on how it began, or on its end."""
+        first = self.first
+        key, value = first.key, first.value
+        seen = _said(value, value.told)
+        low, high = (bound * value.scale for bound in first.expected)
+        expected = (
+            f"{_said(value, low)} to {_said(value, high)}" if value.unit != "%" else "as many as usual, given the calls"
+        )
+        related = tuple(one.words for one in self.keys if one != key)[:_MOST_RELATED]
+        lasted = duration(max((now_ns - self.since_ns) / 1e9, 0.0))
+        if state == "firing":
+            along = f"; {count(len(self.keys) - 1, 'other signal')} moved with it" if len(self.keys) > 1 else ""
+            message = f"{key.words} is {_WORDS[first.statistic]}: {seen}, expected {expected}, for {lasted}{along}"
+            step = "see what changed when it began (print(holter.summary()), the last deploy, the traffic)"
+        else:
+            message, step = f"{key.words} is as usual again, after {lasted}", ""
+        return Alert(
+            id=f"anomaly-{crc32(key.text.encode()):08x}-{self.since_ns:x}",
+            check="anomaly",
+            state=state,
+            severity="warning",
+            since_ns=self.since_ns,
+            target=key.words,
+            expected=expected,
+            seen=seen,
+            message=message,
+            next_step=step,
+            evidence={
+                "metric": key.name,
+                "statistic": key.statistic,
+                "kind": first.statistic,
+                "value": value.told,
+                "expected_low": low,
+                "expected_high": high,
+                "steps_between": first.steps_between,
+                "steps_between_low": first.steps_between ** (1 / first.sureness),
+                "steps_between_high": min(first.steps_between**first.sureness, 1e300),
+            },
+            related=related,
+        )
+
+    def save(self) -> list[Any]:
+        """Return what the next process is to know."""
+        first = self.first
+        names = [[key.name, [list(pair) for pair in key.attributes], key.statistic] for key in self.keys]
+        told = [list(first.value), first.statistic, first.since_seconds, first.steps_between, first.sureness]
+        return [names[:_MOST_RELATED], told, list(first.expected), self.since_ns, self.alarmed_seconds]
+
+    @classmethod
+    def loaded(cls, saved: Any) -> _Incident:
+        """
+        Return what `save` returned.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        names, (value, statistic, since, steps, sureness), (low, high), since_ns, alarmed = saved
+        keys = [Key(str(name), tuple((str(a), str(b)) for a, b in pairs), str(which)) for name, pairs, which in names]
+        judged, told, unit, direction, scale = value
+        if statistic not in _WORDS or not keys:
+            raise ValueError(f"no incident: {statistic!r}")
+        said = Value(float(judged), float(told), str(unit), int(direction), float(scale))
+        expected = float(low), float(high)
+        first = Alarm(keys[0], said, statistic, float(since), float(steps), float(sureness), expected)
+        incident = cls(first, int(since_ns), float(alarmed))
+        incident.since_ns = int(since_ns)
+        incident.keys = dict.fromkeys(keys)
+        return incident
+
+
+def _said(value: Value, told: float) -> str:
+    return ratio(told) if value.unit == "%" else quantity(told, value.unit)

@@ -1,0 +1,51 @@
+"""Whether a signal forgets, so that what it did tells what it will do: if not, it cannot be judged by its past."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from holter.surprise.normal import Bools, Floats
+
+_GROUP: Final = 8
+_LEAST_GROUPS: Final = 6
+_MOST_GROUPS: Final = 24.0
+_LONG: Final = 0.35
+_LEAST: Final = 1e-4
+"""Means of 8 blocks have an eighth of the variance of one where nothing is remembered, all of it where all is."""
+
+
+class Memory:
+    """
+    How long the memory of *count* signals is: the variance of means over 8 blocks, beside that over one.
+
+    Of independent values it is an eighth, of a random walk nearly the same. Costs 16 bytes a signal.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.sum = np.zeros(count, np.float32)
+        self.blocks = np.zeros(count, np.float32)
+        self.variance = np.zeros((2, count), np.float32)
+
+    def learn(self, means: Floats, there: Bools) -> None:
+        """Take in the *means* of a block of scores about what is usual."""
+        self.blocks += there
+        pace = 1.0 / np.clip(self.blocks, 1.0, _MOST_GROUPS * _GROUP)
+        self.variance[0] += np.where(there, pace * (means**2 - self.variance[0]), 0.0).astype(np.float32)
+        self.sum += np.where(there, means, 0.0).astype(np.float32)
+        done = there & (self.blocks % _GROUP == 0)
+        pace = 1.0 / np.clip(self.blocks / _GROUP, 1.0, _MOST_GROUPS)
+        squares = (self.sum / _GROUP) ** 2
+        self.variance[1] += np.where(done, pace * (squares - self.variance[1]), 0.0).astype(np.float32)
+        self.sum[done] = 0.0
+
+    def forget(self, which: Bools) -> None:
+        """Begin anew for the signals that *which* names."""
+        self.sum[which], self.blocks[which], self.variance[:, which] = 0.0, 0.0, 0.0
+
+    @property
+    def is_long(self) -> Bools:
+        """Which signals remember for hundreds of steps; False before that can be told."""
+        enough = self.blocks >= _LEAST_GROUPS * _GROUP
+        return np.asarray(enough & (self.variance[1] > _LONG * self.variance[0]) & (self.variance[0] > _LEAST))

@@ -1,0 +1,122 @@
+"""
+What each signal's values were like so far, and the rank of a new one among them, as a bounded score.
+
+A value becomes the normal score of its rank: whatever the distribution, a signal that goes on as before has scores
+much like a standard normal variable, which no single value can blow up. Scale and shift of the signal drop out.
+
+A signal's past is 64 quantiles at scores -3.15 to 3.15 and how many values they stand for. A block of new ones is
+merged by weight, in one sort for all signals (the idea of merging sketches: Munro and Paterson, 1980; Dunning's
+t-digest, 2019, has its centroids denser at the ends as here).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from holter.surprise.normal import Floats, score_of, share_below
+
+QUANTILES: Final = 64
+GRID: Final = np.linspace(-3.15, 3.15, QUANTILES)
+"""The scores at which the quantiles are kept."""
+_SPACING: Final = float(GRID[1] - GRID[0])
+_SHARES: Final = share_below(GRID)
+_EDGES: Final = np.concatenate(([0.0], (_SHARES[1:] + _SHARES[:-1]) / 2, [1.0]))
+_MIDDLE: Final = QUANTILES // 2
+_ABOVE: Final = int(np.searchsorted(GRID, 1.0))
+_BELOW: Final = QUANTILES - 1 - _ABOVE
+_STEP: Final = QUANTILES + 1
+
+
+def _tied() -> Floats:
+    """Return the score of a value that equals the quantiles from one place to another: that of the middle share."""
+    places = np.arange(_STEP)
+    shares = (_EDGES[places][:, None] + _EDGES[places][None, :]) / 2
+    return np.asarray(score_of(shares)).ravel()
+
+
+_TIED: Final = _tied()
+_FURTHEST: Final = 3.2
+
+
+class Ranks:
+    """
+    The past of *count* signals; 64 quantiles of 4 bytes and a count each.
+
+    What is older counts less once *most* values are known: the past is at most that long.
+    """
+
+    def __init__(self, count: int, *, most: float = 4_000.0) -> None:
+        self.quantiles = np.zeros((count, QUANTILES), np.float32)
+        self.known = np.zeros(count)
+        """How many values the past of each signal stands for; not bounded by *most*."""
+        self._most = most
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Derive what scores need, after the arrays have changed."""
+        self._rows = np.arange(len(self.known)) * QUANTILES
+        # Of n values none is rarer than one in n + 1.
+        self._furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
+
+    def scores(self, values: npt.NDArray[np.float32]) -> Floats:
+        """Return the bounded score of each of the finite *values*, ties at the middle of their ranks."""
+        column = values[:, None]
+        below = (self.quantiles < column).sum(1)
+        until = (self.quantiles <= column).sum(1)
+        flat, at = self.quantiles.ravel(), self._rows + np.minimum(np.maximum(below, 1), QUANTILES - 1)
+        low, high = flat[at - 1], flat[at]
+        width = high - low
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.minimum(np.maximum((values - low) / width, -0.5), 1.5)
+        between = (at - self._rows - 1 + part) * _SPACING + GRID[0]
+        scores = np.where((until > below) | (width <= 0), _TIED[below * _STEP + until], between)
+        furthest = self._furthest
+        bounded: Floats = np.minimum(np.maximum(scores, -furthest), furthest)
+        return bounded
+
+    def spread(self) -> tuple[Floats, Floats, Floats]:
+        """Return the median, and how far above and below it the quantiles at scores 1 and -1 lie."""
+        quantiles = self.quantiles.astype(np.float64)
+        median = (quantiles[:, _MIDDLE - 1] + quantiles[:, _MIDDLE]) / 2
+        return median, quantiles[:, _ABOVE] - median, median - quantiles[:, _BELOW]
+
+    def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
+        """Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*."""
+        if not len(rows):
+            return
+        new = block[rows].astype(np.float64)
+        there = np.isfinite(new)
+        known = self.known[rows]
+        old = np.minimum(known, self._most)
+        values = np.concatenate([self.quantiles[rows].astype(np.float64), np.where(there, new, np.inf)], axis=1)
+        # Without a past its quantiles say nothing.
+        values[known <= 0, :QUANTILES] = np.inf
+        order = np.argsort(values, axis=1, kind="stable")
+        values, is_old = np.take_along_axis(values, order, 1), order < QUANTILES
+        added = there.sum(1)
+        some = np.flatnonzero(old + added > 0)
+        if not len(some):
+            return
+        values, is_old, old = values[some], is_old[some], old[some, None]
+        is_new = ~is_old & np.isfinite(values)
+        # What the past says at each of its quantiles is their share; in between, the middle.
+        passed = np.cumsum(is_old, axis=1)
+        past = np.where(is_old, _SHARES[np.maximum(passed - 1, 0)], _EDGES[passed])
+        shares = (old * past + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
+        # The largest that is known stands for all beyond, so that no infinity gets between the quantiles.
+        largest = np.where(np.isinf(values), -np.inf, values).max(1)
+        values = np.minimum(values, largest[:, None])
+        # One search for all: each signal's shares lie in an interval of their own.
+        offsets = 2.0 * np.arange(len(some))[:, None]
+        wanted = np.broadcast_to(_SHARES, (len(some), QUANTILES)) + offsets
+        # Outside the outermost shares the outermost values hold: flat, not towards the next signal.
+        first, last = offsets - 0.5, offsets + 1.5
+        ends = np.concatenate([values[:, :1], values, largest[:, None]], axis=1)
+        places = np.concatenate([first, shares + offsets, last], axis=1)
+        merged = np.interp(wanted.ravel(), places.ravel(), ends.ravel()).reshape(len(some), QUANTILES)
+        chosen = rows[some]
+        self.quantiles[chosen] = merged
+        self.known[chosen] += added[some]

@@ -1,0 +1,110 @@
+"""
+Reflected walks, and how rare it is that each gets so high, by what it did itself.
+
+A walk adds up evidence step by step and is never below 0: Page's cumulative sum (1954). How high it goes while
+nothing changes depends on how the signal scatters and on how its values hang together, which no table knows; but of
+any walk with bounded steps and a drift downwards the maximum of a block has an exponential tail (Iglehart, 1972, for
+independent steps; Rootzén, 1988, for dependent ones). One number, the mean excess over a high level, says how steep.
+
+That number is estimated from few blocks, and a plug-in threshold would be too low as often as too high, which costs
+far more false alarms than it saves. So what is asked is the *predictive* share of blocks: with k excesses of mean m
+seen, an excess above e has the share ``(1 + e / (k m)) ** -k``: exactly the share in the long run, estimation included.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from holter.surprise.normal import Bools, Floats
+
+_QUANTILE: Final = 0.65
+"""The level that this share of the blocks stays below; excesses are counted above it."""
+_PRIOR_BLOCKS: Final = 6.0
+"""How many excesses what is known of such walks beforehand counts for."""
+_KEPT_BLOCKS: Final = 8.0
+_KEPT_TIMES: Final = 3.0
+MOST_BLOCKS: Final = 400.0
+"""Older blocks count less, once so many are known."""
+
+
+class Tails:
+    """
+    The upper tail of the block maxima of ``(statistics, signals)``, learnt block by block.
+
+    *level* and *excess* are what is expected beforehand of each statistic: the level of the quantile, and the mean
+    excess. 12 bytes for each statistic of a signal.
+    """
+
+    def __init__(self, count: int, block: int, level: Floats, excess: Floats) -> None:
+        self.block = block
+        shape = (len(level), count)
+        self._prior, self._first = excess[:, None], level[:, None]
+        self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
+        self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
+        """The mean excess over the level."""
+        self.blocks = np.zeros(shape, np.float32)
+        """How many blocks were seen; *excesses* are a fixed share of them."""
+
+    @property
+    def excesses(self) -> Floats:
+        """How many excesses the mean rests on."""
+        return _PRIOR_BLOCKS + (1.0 - _QUANTILE) * np.minimum(self.blocks, MOST_BLOCKS).astype(np.float64)
+
+    def steps_until(self, heights: Floats) -> Floats:
+        """Return after how many steps, in the mean, each of the *heights* is reached while nothing changes."""
+        excesses = self.excesses
+        above = np.maximum(heights - self.level, 0.0) / (excesses * self.excess)
+        log_share = np.log(1.0 - _QUANTILE) - excesses * np.log1p(above)
+        steps: Floats = self.block * np.exp(np.minimum(-log_share, 600.0))
+        # Below the level all that is known is that it is nothing unusual.
+        return np.where(heights > self.level, steps, 1.0)
+
+    def sureness(self, statistic: int, row: int) -> float:
+        """Return by what factor the mean excess may be off, one time in ten: 1.2 for a fifth."""
+        return 1.0 + 1.645 / float(np.sqrt(self.excesses[statistic, row]))
+
+    def heights_for(self, steps: Floats) -> Floats:
+        """Return the height that each is above once in so many *steps*, in the mean; infinite for infinite steps."""
+        excesses = self.excesses
+        times = np.maximum(steps * ((1.0 - _QUANTILE) / self.block), 1.0)
+        with np.errstate(over="ignore"):
+            above: Floats = self.level + excesses * self.excess * np.expm1(np.log(times) / excesses)
+        return above
+
+    def learn(self, maxima: Floats, limit: Floats, learns: Bools) -> None:
+        """Take in the *maxima* of a block; those above *limit* count as one at least so high, and only of *learns*."""
+        seen = np.minimum(self.blocks, MOST_BLOCKS)
+        excesses = self.excesses
+        is_above = maxima > self.level
+        # Censored: what was cut at the limit adds its height, and is no excess of known size.
+        cut = maxima > limit
+        height = np.minimum(maxima, limit) - self.level
+        gain = np.where(is_above, (height - np.where(cut, 0.0, self.excess)) / (excesses + 1.0), 0.0)
+        # Robbins and Monro's quantile: up by the share that lies below, down by the share that lies above. An
+        # exponential tail has no memory, so the mean excess stays what it is while the level moves.
+        pace = 2.5 / (seen + 4.0) ** 0.8
+        move = self.excess * pace * np.where(is_above, _QUANTILE, _QUANTILE - 1.0) / (1.0 - _QUANTILE)
+        self.level += np.where(learns, move, 0.0).astype(np.float32)
+        self.excess += np.where(learns, gain, 0.0).astype(np.float32)
+        np.maximum(self.excess, 0.02 * self._prior, out=self.excess)
+        np.maximum(self.level, 0.02 * self._prior, out=self.level)
+        self.blocks += learns
+
+    def forget(self, which: Bools) -> None:
+        """Let what was learnt count for a few blocks only, for the signals that *which* names."""
+        self.blocks[:, which] = np.minimum(self.blocks[:, which], _KEPT_BLOCKS)
+        self.level[:, which] = np.minimum(self.level[:, which], _KEPT_TIMES * self._first)
+        self.excess[:, which] = np.minimum(self.excess[:, which], _KEPT_TIMES * self._prior)
+
+
+def level_of(drift: npt.ArrayLike) -> Floats:
+    """Return the level that blocks of 32 steps of a walk of standard normal scores stay below, 65 of 100."""
+    return 1.45 / np.asarray(drift, float) ** 0.85
+
+
+def excess_of(drift: npt.ArrayLike) -> Floats:
+    """Return the mean excess of a walk of standard normal scores: Lundberg's exponent is twice the drift."""
+    return 1.0 / (2.0 * np.asarray(drift, float))

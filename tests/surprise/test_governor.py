@@ -1,0 +1,48 @@
+"""More incidents than the budget explains loosen the thresholds, and fewer again tighten them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from holter.surprise.governor import WEEK_SECONDS, Governor, bound
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.14, 1.0, 3.0, 20.0])
+def test_the_bound_is_the_quantile_of_scipy(mean: float) -> None:
+    """The 99 % one of a Poisson count."""
+    assert stats.poisson.ppf(0.99, mean) == bound(mean)
+
+
+def test_as_many_as_asked_change_nothing() -> None:
+    """In four of five years of one incident a week, at random, nothing is loosened in a typical month."""
+    random, loosened = np.random.default_rng(1), 0
+    for _ in range(200):
+        governor, now = Governor(1.0), 0.0
+        for _ in range(30):
+            now += DAY
+            for _ in range(random.poisson(1 / 7)):
+                governor.note(now)
+            governor.look(now)
+            loosened += governor.factor > 1.0
+    assert loosened / 6_000 < 0.06
+
+
+def test_too_many_loosen_once_and_a_quiet_week_tightens() -> None:
+    """`look` says when it changes."""
+    governor = Governor(1.0)
+    assert not governor.look(0.0)
+    for hour in range(10):
+        governor.note(hour * 3_600.0)
+    assert [True, False] == [governor.look(DAY), governor.look(DAY + 1)]
+    assert governor.factor > 10
+    again = Governor(1.0)
+    again.load(json.loads(json.dumps(governor.save())))
+    assert (again.factor, again.notified) == (governor.factor, 10)
+    assert again.look(WEEK_SECONDS + 2 * DAY)
+    assert again.factor == 1.0

@@ -1,0 +1,78 @@
+"""The tail of block maxima: learnt from few, and right in the mean over all that they may have been."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from holter.surprise.extremes import RAREST, Extremes
+from holter.surprise.walks import Tails, excess_of
+
+BLOCK = 32
+ALL = np.array([True])
+
+
+def learnt(maxima: np.ndarray, prior: float = 1.0) -> Tails:
+    """Return tails that have seen *maxima*, ``(blocks, signals)``."""
+    tails = Tails(maxima.shape[1], BLOCK, np.array([1.0]), np.array([prior]))
+    learns = np.ones(maxima.shape[1], np.bool_)
+    for row in maxima:
+        tails.learn(row[None, :], np.full((1, len(row)), np.inf), learns)
+    return tails
+
+
+@pytest.mark.parametrize("blocks", [30, 300])
+@pytest.mark.parametrize("rarity", [20.0, 10_000.0])
+def test_a_threshold_is_passed_as_often_as_asked(blocks: int, rarity: float) -> None:
+    """In the mean over 4,000 signals that each learnt for themselves, at most twice, from few blocks as from many."""
+    random = np.random.default_rng(1)
+    tails = learnt(1.0 + random.exponential(2.0, (blocks, 4_000)), prior=2.0)
+    height = tails.heights_for(np.full((1, 4_000), rarity * BLOCK))
+    measured = np.exp(-np.maximum(height - 1.0, 0) / 2.0).mean()
+    assert 0.3 < measured * rarity < 2.0
+
+
+def test_height_and_return_period_are_the_inverse_of_each_other() -> None:
+    """Above the level."""
+    tails = learnt(np.random.default_rng(2).exponential(1.0, (100, 5)))
+    steps = np.full((1, 5), 1e6)
+    assert np.allclose(steps, tails.steps_until(tails.heights_for(steps)))
+
+
+def test_the_mean_excess_of_a_walk_is_known_beforehand() -> None:
+    """Lundberg: half of one over the drift; simulated for steps of a standard normal variable, clipped at 3."""
+    random = np.random.default_rng(3)
+    for drift in (0.25, 0.75):
+        walk, maxima = np.zeros(4_000), []
+        for _ in range(40):
+            highest = np.zeros(4_000)
+            for _ in range(BLOCK):
+                walk = np.maximum(walk + np.clip(random.normal(size=4_000), -3, 3) - drift, 0)
+                highest = np.maximum(highest, walk)
+            maxima.append(highest)
+        seen = np.concatenate(maxima[20:])
+        level = np.quantile(seen, 0.65)
+        assert (seen[seen > level] - level).mean() == pytest.approx(float(excess_of(drift)), rel=0.1)
+
+
+def test_what_is_cut_off_counts_as_one_that_is_at_least_so_high() -> None:
+    """So that the mean excess is that of the whole tail."""
+    random = np.random.default_rng(4)
+    tails = Tails(500, BLOCK, np.array([1.0]), np.array([2.0]))
+    for _ in range(400):
+        tails.learn(1 + random.exponential(2.0, (1, 500)), np.full((1, 500), 5.0), np.ones(500, np.bool_))
+    assert tails.excess.mean() == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_new_record_is_one_in_as_many_as_were_seen() -> None:
+    """And one that is much further out is rarer, by no more than 100 times the past."""
+    random = np.random.default_rng(5)
+    extremes = Extremes(300)
+    for _ in range(100):
+        block = random.exponential(1.0, (2, 300, BLOCK)).max(2)
+        extremes.learn(block, np.full(300, float(BLOCK)), np.ones(300, np.bool_))
+    extremes.prepare()
+    record = extremes.top.max(2).astype(float) + 1e-3
+    assert 800 < np.median(extremes.steps_until(record)) < 12_000
+    assert (extremes.steps_until(record + 1e6) <= RAREST * 3_201).all()
+    assert np.isinf(extremes.heights_for(np.full((2, 300), 1e9))).all()
