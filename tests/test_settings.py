@@ -51,6 +51,9 @@ class Plain:
         """Find nothing."""
 
 
+PLAIN = Plain()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -64,6 +67,7 @@ class Plain:
         ({"exporters": "log"}, r"exporters such as holter.LogFile\('holter.jsonl'\), got str"),
         ({"exporters": [Plain]}, "got the class Plain: call it"),
         ({"checks": [object()]}, r"checks such as holter.Limit\(predict, 'p99', above=0.2\), got object"),
+        ({"checks": [PLAIN, PLAIN]}, "checks has the same object twice: it would be asked twice"),
         ({"samplers": [None]}, r"samplers such as holter.ProcessSampler\(\), got NoneType"),
         ({"samplers": [Plain(0)]}, "Plain.interval_seconds must be greater than 0"),
         ({"samplers": [Plain(1, budget=0)]}, "Plain.budget must be greater than 0, got 0"),

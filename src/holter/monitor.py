@@ -192,8 +192,8 @@ class Monitor(Instruments):
         """
         Export what has been recorded, close the exporters and end the threads.
 
-        Returns whether everything was exported within *timeout* seconds; what hangs is left
-        behind. Series, figures and alerts stay, and can be read by ``summary``, ``snapshot`` and ``alerts``.
+        Returns whether everything was exported within *timeout* seconds; what hangs is left behind, and what a
+        receiver of alerts has not taken waits for the next process. Series, figures and alerts stay, and can be read by ``summary``, ``snapshot`` and ``alerts``.
         """
         if not self.is_running:
             return True
@@ -355,7 +355,11 @@ class Monitor(Instruments):
         return self._membership.acted_upon(self._judges.alerts.values())
 
     def flush(self, timeout: float = DEFAULT_TIMEOUT) -> bool:
-        """Export everything recorded before now; return whether each exporter was done within *timeout* seconds."""
+        """
+        Export everything recorded before now; return whether each exporter was done within *timeout* seconds.
+
+        What a receiver of alerts has not taken yet waits, and is sent again later.
+        """
         deadline = time.monotonic() + timeout
         if self._turn_over(deadline, now=True) is None:
             return False

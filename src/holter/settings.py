@@ -128,6 +128,8 @@ def _plug_ins(what: str, given: Any, protocol: type, example: str) -> tuple[Any,
         if isinstance(one, type) or not isinstance(one, protocol):
             got = f"the class {one.__name__}: call it" if isinstance(one, type) else type(one).__name__
             raise ConfigurationError(f"expected {what} such as {example}, got {got}")
+    if len({id(one) for one in plug_ins}) < len(plug_ins):
+        raise ConfigurationError(f"{what} has the same object twice: it would be asked twice, and count double")
     return plug_ins
 
 
