@@ -193,7 +193,8 @@ class Monitor(Instruments):
         Export what has been recorded, close the exporters and end the threads.
 
         Returns whether everything was exported within *timeout* seconds; what hangs is left behind, and what a
-        receiver of alerts has not taken waits for the next process. Series, figures and alerts stay, and can be read by ``summary``, ``snapshot`` and ``alerts``.
+        receiver of alerts has not taken waits for the next process. Series, figures and alerts stay, and can be
+        read by ``summary``, ``snapshot`` and ``alerts``.
         """
         if not self.is_running:
             return True
