@@ -189,8 +189,9 @@ Call *call_open(Ring *ring, uint32_t series, int64_t start_ns);
 Call *call_enter(Ring *ring, uint32_t series, int64_t start_ns);
 int call_leave(Call *call, int64_t end_ns, uint32_t units);
 void call_release(Call *call);
-/* Ends a call that nobody could record as what it is: it is counted, so that nothing seems to run for ever. */
+/* Says since when the next item of a stream is asked for, -1 while it is not. */
 void call_asked(Call *call, int64_t asked_ns);
+/* Ends a call that nobody could record as what it is: it is counted, so that nothing seems to run for ever. */
 void call_abandon(Call *call, PyObject *lookup, PyObject *clock);
 void call_step_out(Ring *ring, Call *call);
 
