@@ -40,13 +40,14 @@ class TestLeak(CheckContract):
     ticks = 150
 
     def make(self, call: str) -> Leak:
-        """Return a fresh check."""
-        return Leak(call)
+        """Return a fresh check; of a gauge that no other test has watched as a call."""
+        return Leak(f"{call}.size")
 
     def _add(self, course: Course, call: str, more: float) -> None:
-        known = [reading for key, reading in course.total.items() if course.series[key].name == call]
+        gauge = f"{call}.size"
+        known = [reading for key, reading in course.total.items() if course.series[key].name == gauge]
         level = (known[0].last or 0.0) if known else 100 * MB
-        course.record(call, [(course.now_ns, level + more)], "gauge", "By")
+        course.record(gauge, [(course.now_ns, level + more)], "gauge", "By")
 
     def good(self, course: Course, call: str) -> None:
         """The level stays."""
