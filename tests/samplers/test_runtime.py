@@ -145,7 +145,7 @@ def test_a_call_that_runs_is_seen_while_it_runs_and_what_holter_records_is_none(
         after = recording_rings()
     assert {sampling, thread.native_id} & set(during.threads) == {thread.native_id}
     assert during.is_open
-    assert after.moved > before.moved
+    assert after.moved != before.moved
 
 
 def test_of_many_collections_the_longest_are_recorded(bench: Bench) -> None:
