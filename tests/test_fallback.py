@@ -342,20 +342,20 @@ def test_no_coroutine_and_no_stream_is_lost_or_made_twice(caplog: pytest.LogCapt
         return "new", number
 
     async def old(number: int) -> tuple[str, int]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
         ledger.done.append(("old", number))
         return "old", number
 
     async def new_tokens(number: int) -> AsyncIterator[tuple[str, int, int]]:
         for place in range(3):
             yield "new", number, place
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         ledger.done.append(("new", number))
 
     async def old_tokens(number: int) -> AsyncIterator[tuple[str, int, int]]:
         for place in range(3):
             yield "old", number, place
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         ledger.done.append(("old", number))
 
     options: dict[str, Any] = {

@@ -396,7 +396,7 @@ def test_signals_weak_references_and_destructors_may_record(recording: Recording
 
     references = []
     with interrupted_by(lambda: count("signal")):
-        for number in range(8_000):
+        for number in range(4_000):
             work()
             if not number % 20:
                 references.append(weakref.ref(Node(), lambda _: count("weak")))
@@ -408,7 +408,7 @@ def test_signals_weak_references_and_destructors_may_record(recording: Recording
     snapshot = recording.snapshot()
     extra = sum(counts.values())
     assert min(counts.values()) > 10
-    assert 8_000 + extra == snapshot.find(work).total.count
+    assert 4_000 + extra == snapshot.find(work).total.count
     assert extra == snapshot.find("holter.span.duration").total.count
     assert () == snapshot.open_calls
 
