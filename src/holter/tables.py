@@ -127,8 +127,8 @@ def fitted(blocks: Sequence[Block], height: int, width: int = WIDTH) -> list[Lin
     """
     Return the blocks as at most *height* lines, a blank one before each.
 
-    Where they do not fit, the block with most rows beyond those that it keeps gives first; where
-    one row of each is still too much the blank lines go.
+    Where they do not fit, the block with most rows beyond those that it keeps gives first; where nobody has any, the
+    blank lines go, and then the rows that are kept, down to one of each.
     """
     shown = [block.first(height) for block in blocks]
     lines = [block.lines(width) for block in shown]
@@ -137,6 +137,8 @@ def fitted(blocks: Sequence[Block], height: int, width: int = WIDTH) -> list[Lin
         if not spare:
             return [line for block in lines for line in block][:height]
         longest = max(spare, key=spare.__getitem__)
+        if spare[longest] <= 0 and sum(map(len, lines)) <= height:
+            return [line for block in lines for line in block]
         rows = len(shown[longest].rows)
         # The line that says how many are left out takes the place of one more.
         shown[longest] = shown[longest].first(max(1, rows - (1 if shown[longest].more else 2)))
