@@ -93,6 +93,17 @@ def test_the_longest_block_gives_first() -> None:
     assert "and 6 more" == text[-1]
 
 
+def test_blank_lines_go_before_rows_that_are_kept() -> None:
+    """A block that is to be whole loses rows only where there is no other room."""
+    whole = Notes((("host", "CPU"), ("holter", "1 %"), ("python", "3.11")), kept=40)
+    short = Table(("b", "n"), (("0", "1"),))
+    assert ["b  n", "0  1", "host    CPU", "holter  1 %", "python  3.11"] == [
+        line for _, line in fitted([short, whole], 5)
+    ]
+    assert 7 == len(fitted([short, whole], 7))
+    assert 4 == len(fitted([short, whole], 4))
+
+
 class _Cells(HTMLParser):
     """Collects tags and the text between them."""
 
