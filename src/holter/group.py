@@ -220,12 +220,13 @@ class Group:
         """
         At the end of the process, whose recording says so: let another one lead, or leave nothing behind.
 
-        Whoever leads counts in what has ended. Where nobody does, this process leads once more, and the last
-        one removes all that the group has left but the recordings of those who were killed; unless somebody
-        is there who may start another one in a moment, for whom it leaves the totals.
+        Whoever runs counts in what has ended, and is not kept from leading, as it has yet to tell of itself. Where
+        nobody does, this process leads once more, and the last one removes all that the group has left but the
+        recordings of those who were killed; unless one is there that may start another, for whom it leaves the totals.
         """
         for _ in range(_LAST_TRIES):
-            if not self.lead():
+            others = Members(self._folder, self.name).look(but=self.mine)
+            if any(_is("running", one) for one in others) or not self.lead():
                 return
             whole = self._leading = self._leading or _Whole(Members(self._folder, self.name))
             self._take_over(whole)
@@ -241,8 +242,7 @@ class Group:
             self.leadership.resign(is_last=not (living or launcher()))
             self._leading = None
             # One that has ended meanwhile found the lead taken, and has left the rest to this one.
-            left = Members(self._folder, self.name).look()
-            if any(one.is_alive for one in left) or not any(_is_closed(one) for one in left):
+            if not any(_is("closed", one) for one in Members(self._folder, self.name).look()):
                 return
 
     def tidy(self) -> None:
@@ -390,11 +390,11 @@ def _under(call: Call, owns: Mapping[int, int | None]) -> Call:
     return call if series == call.series else replace(call, series=series)
 
 
-def _is_closed(member: Member) -> bool:
-    return member.process is not None and member.process.state == "closed"
+def _is(state: str, member: Member) -> bool:
+    return member.process is not None and member.process.state == state
 
 
 def _remove_if_closed(member: Member) -> None:
-    if _is_closed(member):
+    if _is("closed", member):
         with suppress(OSError):
             member.path.unlink()
