@@ -225,7 +225,7 @@ class Group:
         recordings of those who were killed; unless one is there that may start another, for whom it leaves the totals.
         """
         for _ in range(_LAST_TRIES):
-            others = Members(self._folder, self.name).look(but=self.mine)
+            others = () if self.leadership.is_held else Members(self._folder, self.name).look(but=self.mine)
             if any(_is("running", one) for one in others) or not self.lead():
                 return
             whole = self._leading = self._leading or _Whole(Members(self._folder, self.name))
