@@ -94,9 +94,13 @@ class ValueCheck:
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}({self._what!r}, {self._expected()!r}, share={self._share!r}, "
+            f"{type(self).__name__}({self._what!r}, {self._terms()}share={self._share!r}, "
             f"minimum_values={self._minimum!r}, window_seconds={self._seconds!r}, severity={self._severity!r})"
         )
+
+    def _terms(self) -> str:
+        """Return the arguments of its own that tell it from another one, as in a call, with a comma behind each."""
+        return ""
 
     # -- each process, for itself
 
@@ -254,7 +258,9 @@ class ValueCheck:
         return f"{self._what}: {self._seen()} over the last {over}, as expected again after {lasted}"
 
     def _next_step(self) -> str:
-        raise NotImplementedError
+        if not self.observes:
+            return f"See what gives {self._what} its values, and what changed when that began."
+        return self._step_for_results()
 
     @property
     def _is_logged(self) -> bool:

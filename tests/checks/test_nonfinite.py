@@ -277,10 +277,19 @@ def test_the_columns_that_are_unfit_are_named() -> None:
 
 def test_one_bound_is_enough() -> None:
     """And is said as it is."""
-    assert "values of at least 0" in repr(OutOfRange(LOSS, low=0))
+    assert "low=0.0, high=None" in repr(OutOfRange(LOSS, low=0.0))
     check, course = OutOfRange(LOSS, high=100.0), Course()
     ((_, alert),) = live(check, course, 3, lambda second: log(course, (1.0, 200.0, 1.0)[second], second))
     assert f"{LOSS}: 1 of 2 values is above 100 over the last 2 s" in alert.message
+
+
+def test_bounds_that_look_the_same_are_two_checks() -> None:
+    """Each has an alert of its own, though both say 1,230."""
+    course, ids = Course(), []
+    for high in (1234.3, 1234.4):
+        ((_, alert),) = live(OutOfRange(LOSS, high=high), course, 1, lambda second: log(course, 2000.0, second))
+        ids.append(alert.id)
+    assert ids[0].split("-")[1] != ids[1].split("-")[1]
 
 
 def test_a_deploy_is_no_new_incident() -> None:

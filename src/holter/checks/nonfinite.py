@@ -78,9 +78,7 @@ class NonFinite(ValueCheck):
                 "Stop the run and go back to the last checkpoint before that; see whether the data of those steps, "
                 "the learning rate or a loss in half precision is the cause (log the norm of the gradients)."
             )
-        if not self.observes:
-            return f"See what gives {self._what} its values, and what changed when that began."
-        return self._step_for_results()
+        return super()._next_step()
 
     def _find(self, column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         if column.dtype.kind == "f" and not np.isfinite(column).all():
@@ -163,10 +161,8 @@ class OutOfRange(ValueCheck):
             return f"values of at most {number(high or 0.0)}" if low is None else f"values of at least {number(low)}"
         return f"values from {number(low)} to {number(high)}"
 
-    def _next_step(self) -> str:
-        if not self.observes:
-            return f"See what gives {self._what} its values, and what changed when that began."
-        return self._step_for_results()
+    def _terms(self) -> str:
+        return f"low={self._bounds.below!r}, high={self._bounds.above!r}, "
 
     def _find(self, column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         low, high = self._bounds.below, self._bounds.above
