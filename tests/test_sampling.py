@@ -158,6 +158,22 @@ def test_one_that_becomes_cheap_again_has_its_interval_back() -> None:
     assert 1.0 == moments[-1] - moments[-2]
 
 
+def test_one_that_was_held_up_once_keeps_its_interval(caplog: pytest.LogCaptureFixture) -> None:
+    """As by a collection of garbage, which runs in whatever thread allocates; what goes on does cost."""
+    time, moments = Time(60), []
+
+    def sample(_: Record) -> None:
+        is_dear = len(moments) in (10, 20) or len(moments) >= 30
+        time.cpu_ns += 150_000_000 if is_dear else 300_000
+        moments.append(time.now_ns / 1e9)
+
+    with caplog.at_level("WARNING", "holter"):
+        run(Sampler(sample), time)
+    assert [float(second) for second in range(30)] == moments[:30]
+    assert len(moments) < 50
+    assert 1 == len(caplog.messages)
+
+
 def test_a_budget_of_its_own_holds_for_a_sampler() -> None:
     """One that names a share of a core has that one."""
     time, moments = Time(20), []

@@ -22,6 +22,9 @@ BUDGET: Final = 0.005
 PATIENCE_SECONDS: Final = 5.0
 # Of the newest sample in what one is said to cost.
 _WEIGHT: Final = 0.25
+# So many times what it has cost so far, or what samplers usually do, is the most that one sample is taken for.
+_MOST_JUMP: Final = 4.0
+_USUAL_NS: Final = 200_000
 _LONGEST_WAIT_NS: Final = 1_000_000_000
 _MOST_KNOWN: Final = 256
 _UNKNOWN: Final[tuple[Attributes, dict[str, AttributeValue], int]] = {}, {}, 0
@@ -118,7 +121,12 @@ class _Turns:
             self._is_begun = True
             return False
         before, was_ns = self._cost_ns, self._interval_ns
-        self._cost_ns = cpu_ns if before is None else before + _WEIGHT * (cpu_ns - before)
+        if before is not None:
+            # A collection of garbage that happens to run in this thread is not what the sampler costs.
+            taken_ns = min(cpu_ns, _MOST_JUMP * max(before, _USUAL_NS))
+            self._cost_ns = before + _WEIGHT * (taken_ns - before)
+        else:
+            self._cost_ns = cpu_ns
         wanted_ns = max(self._asked_ns, int(self._cost_ns / self.budget))
         # Not for each bit of noise.
         if wanted_ns == self._asked_ns or abs(wanted_ns - was_ns) > was_ns / 4:
