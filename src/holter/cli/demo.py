@@ -49,6 +49,23 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number of seconds greater than 0, got {text}") from None
 
 
+class _Anew:
+    """A check that begins anew in each run, whatever the one before it has learnt: each tells the whole story."""
+
+    def load(self, state: Any, gap_seconds: float) -> Any:
+        """Go on from nothing."""
+        del state, gap_seconds
+        return False
+
+
+class _Limit(_Anew, Limit):
+    """A limit of this run alone."""
+
+
+class _Drift(_Anew, Drift):
+    """A comparison with the first answers of this run."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; return 0, or 1 if holter's counts are not those of the clients."""
     print(f"holter {__version__} demo: train a digit classifier, serve it, meet trouble, read the verdict", flush=True)
@@ -58,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(MissingExtraError("scikit-learn", "demo"), file=sys.stderr)
         return 1
     log, table = arguments.folder / "holter-demo.jsonl", arguments.folder / "holter-demo.csv"
-    too_many_errors = Limit(
+    too_many_errors = _Limit(
         CALL_DURATION,
         "error_ratio",
         above=0.05,
@@ -69,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     service = Service()
     # Half a minute stands for days: the baseline is that of the first answers, and looks are a second apart.
-    drift = Drift(
+    drift = _Drift(
         Profile.of({"digit": labels}, label="digit"),
         call=service.predict,
         inputs=False,
