@@ -76,6 +76,13 @@ def test_samples_at_once_and_then_at_its_interval() -> None:
     assert [0.0, 2.0, 4.0] == moments
 
 
+def test_beats_come_ahead_of_whole_intervals() -> None:
+    """The collector ends an interval when its samples are there, and waits for nobody."""
+    time, moments = Time(5), []
+    sampling([Sampler(lambda _: moments.append(time.now_ns / 1e9), 2.0)], time, lead_seconds=0.25)
+    assert [0.0, 1.75, 3.75] == moments
+
+
 def test_one_that_takes_its_time_keeps_the_beat() -> None:
     """A sample of 1.5 intervals leaves out one turn and is on time for the next; none is made up for."""
     time, moments = Time(10), []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,17 @@ from typing import Final
 
 from holter.grouppaths import GroupPaths, Hierarchy
 from holter.keptfiles import KeptFiles
-from holter.polling import NoValueError
+from holter.names import PRESSURE_RESOURCE_NAME, PRESSURE_STALLED_TYPE
+from holter.polling import NoValueError, Values
 
 # Where nothing is limited, the first version gives the largest number of whole pages.
 _UNLIMITED: Final = 2**62
 _RESOURCES: Final = ("cpu", "memory", "io")
+_STALLS: Final = {
+    (resource, stalled): {PRESSURE_RESOURCE_NAME: resource, PRESSURE_STALLED_TYPE: stalled}
+    for resource in _RESOURCES
+    for stalled in ("some", "full")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class ControlGroups:
         self._membership = str(root / "proc/self/cgroup")
         self._paths = GroupPaths(root / "proc/self/mountinfo", root=root)
         self._files = KeptFiles()
+        self._limits: dict[str, int] | None = None
+        """The memory limits of this look, once they are read."""
 
     def look(self) -> None:
         """
@@ -58,13 +66,14 @@ class ControlGroups:
         Raises:
             OSError: this system has no control groups.
         """
+        self._limits = None
         if self._paths.see(self._files.read(self._membership)):
             self._files.close()
 
     def memory(self) -> MemoryFigures:
         """Return what is used of which limit."""
         under = self._inner("memory")
-        limits = dict(self._memory_limits(under))
+        limits = self._memory_limits(under)
         folder = min(limits, key=lambda one: limits[one]) if limits else self._nearest(under, _USAGE[under.version])
         usage = int(self._read(folder, _USAGE[under.version]))
         inactive = self._field(folder, "memory.stat", _INACTIVE[under.version])
@@ -73,7 +82,7 @@ class ControlGroups:
     def oom_kills(self) -> int:
         """Return how many processes the kernel has killed for want of memory in the group, and in those within."""
         under = self._inner("memory")
-        limits = dict(self._memory_limits(under))
+        limits = self._memory_limits(under)
         outermost = min(limits, key=lambda one: limits[one]) if limits else under.groups[0]
         if under.version == 2:  # noqa: PLR2004 - the version
             folder = self._nearest(under, "memory.events", outermost)
@@ -120,12 +129,16 @@ class ControlGroups:
             raise NoValueError("this process is in the root of the control groups, which is the machine")
         return under
 
-    def _memory_limits(self, under: Hierarchy) -> Iterator[tuple[str, int]]:
-        for folder in under.groups:
-            with suppress(OSError, ValueError):  # no such controller here, or "max"
-                limit = int(self._read(folder, _LIMIT[under.version]))
-                if limit < _UNLIMITED:
-                    yield folder, limit
+    def _memory_limits(self, under: Hierarchy) -> dict[str, int]:
+        """Return the limit of each group that has one, read once a look."""
+        if self._limits is None:
+            self._limits = {}
+            for folder in under.groups:
+                with suppress(OSError, ValueError):  # no such controller here, or "max"
+                    limit = int(self._read(folder, _LIMIT[under.version]))
+                    if limit < _UNLIMITED:
+                        self._limits[folder] = limit
+        return self._limits
 
     def _quotas(self, under: Hierarchy) -> Iterator[tuple[str, float]]:
         """Return the CPUs that each group with a quota may use."""
@@ -176,3 +189,8 @@ def stalled_seconds(resource: str, content: bytes) -> dict[tuple[str, str], floa
     if not lines:
         raise ValueError(f"no line on {resource}")
     return {(resource, fields[0].decode()): int(fields[-1].partition(b"=")[2]) / 1e6 for fields in lines}
+
+
+def stalls(seconds: Mapping[tuple[str, str], float]) -> Values:
+    """Return the *seconds* of stall, by resource and "some" or "full", with the attributes that they are told under."""
+    return [(_STALLS[which], one) for which, one in seconds.items() if which in _STALLS]

@@ -34,7 +34,7 @@ from holter.options import DEFAULT_TIMEOUT
 from holter.ownthreads import as_own
 from holter.recorder import DISABLED, RECORDER
 from holter.report import Summary, summarise
-from holter.sampling import Samplings
+from holter.sampling import LEAD_SECONDS, Samplings
 from holter.scope import Scope
 from holter.settings import OnAlert, Settings, checked
 from holter.standard import standard_samplers
@@ -164,7 +164,9 @@ class Monitor(Instruments):
         self._judges = Judges(self._scope, self.settings.checks, self._membership.learnt_path)
         self._switches = Switches(self._scope, self.settings.checks)
         self._deliveries = deliveries(self._scope, self.settings, LOGGER, self._judges.outbox)
-        self._samplings = Samplings(self._scope, self.settings.samplers, self._stopping, self._spawn, leads)
+        self._samplings = Samplings(
+            self._scope, self.settings.samplers, self._stopping, self._spawn, leads, lead_seconds=LEAD_SECONDS
+        )
         self.is_running = True
         self._spawn("collector", self._collect)
         for delivery in (*self._deliveries, *self._judges.deliveries):

@@ -77,16 +77,18 @@ class Poll:
                 error.__traceback__ = error.__context__ = None
                 self._errors[metric.name] = error
                 continue
-            known = [(attributes, value) for attributes, value in values if value is not None]
-            if values and not known:
+            is_known = not values
+            for attributes, value in values:
+                if value is not None:
+                    is_known = True
+                    record(
+                        metric.name, value,
+                        unit=metric.unit, kind=metric.kind, attributes=attributes, across=metric.across,
+                    )  # fmt: skip
+            if not is_known:
                 self._errors[metric.name] = _NOTHING
-                continue
-            if self._errors:
+            elif self._errors:
                 self._errors.pop(metric.name, None)
-            for attributes, value in known:
-                record(
-                    metric.name, value, unit=metric.unit, kind=metric.kind, attributes=attributes, across=metric.across
-                )
 
     def fail(self, error: Exception) -> None:
         """Make all metrics unavailable: their common source could not be opened."""

@@ -20,6 +20,8 @@ _LOGGER: Final = logging.getLogger("holter")
 BUDGET: Final = 0.005
 """What a sampler that names no ``budget`` may take of a core."""
 PATIENCE_SECONDS: Final = 5.0
+LEAD_SECONDS: Final = 0.02
+"""So long before an interval ends its samples are taken: at once with the collector both would wait for the GIL."""
 # Of the newest sample in what one is said to cost.
 _WEIGHT: Final = 0.25
 # So many times what it has cost so far, or what samplers usually do, is the most that one sample is taken for.
@@ -51,7 +53,7 @@ class SampleRecorder:
     ) -> None:
         """Record one value; of a counter what it has grown since the last call."""
         scope = self._scope
-        taken = number(value)
+        taken = value if type(value) is float else number(value)
         if taken is None:
             scope.increment(VALUES_REFUSED, "{value}", {METRIC: name})
             return
@@ -142,7 +144,7 @@ class Samplings:
     less often, and that is told. One that raises is counted and called again at its next turn. One that has not
     come back for 5 s is counted, and left alone with its thread; another one goes on with the others, and with it
     when it has come back. One that tells of the whole host is called while this process *leads* its group. One that
-    has a ``close()`` is closed when all of it ends.
+    has a ``close()`` is closed when all of it ends. Beats are *lead_seconds* ahead of whole intervals from now.
     """
 
     def __init__(
@@ -152,9 +154,12 @@ class Samplings:
         stopping: Event,
         spawn: Callable[[str, Callable[[], None]], None],
         leads: Callable[[], bool] = lambda: True,
+        *,
+        lead_seconds: float = 0.0,
     ) -> None:
         self._scope, self._stopping, self._spawn, self._leads = scope, stopping, spawn, leads
-        self._turns = [_Turns(sampler, scope, scope.clock.monotonic_ns()) for sampler in samplers]
+        begun_ns = scope.clock.monotonic_ns() - int(lead_seconds * 1e9)
+        self._turns = [_Turns(sampler, scope, begun_ns) for sampler in samplers]
         self._cpu_ns: dict[int, int] = {}
         self._thread = 0
         self._inside: tuple[_Turns, int] | None = None

@@ -84,10 +84,11 @@ class Bench:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{ran_ns} {waited_ns} 1\n")
 
-    def look(self, *, calls: int = 1) -> Sampled:
-        """Look around once, 100 ms and so many calls later than before; return what was recorded."""
+    def look(self, *, calls: int = 1, ran_ns: int = 0) -> Sampled:
+        """Look around once, 100 ms, so many calls and so much CPU time later; return what was recorded."""
         self.time.spend(0.099)
         self.calls += calls
+        self.cpu_ns += ran_ns
         sampled = Sampled()
         self.sampler.sample(sampled)
         return sampled
@@ -114,7 +115,7 @@ def test_each_collection_is_recorded_by_its_generation(bench: Bench) -> None:
 def test_where_no_call_ran_only_each_second_is_looked_for_lags(bench: Bench) -> None:
     """What threads and groups lost meanwhile is kept all the same, and the first call is looked at again."""
     assert names.GIL_WAIT in bench.look().metrics
-    at_rest = [names.GIL_WAIT in bench.look(calls=0).metrics for _ in range(20)]
+    at_rest = [names.GIL_WAIT in bench.look(calls=0, ran_ns=10_000_000).metrics for _ in range(20)]
     # The clock stands still but for 99 ms a look and the nap's millisecond, so each tenth or eleventh is a whole one.
     assert at_rest.count(True) in (1, 2)
     assert names.GIL_WAIT in bench.look().metrics
@@ -122,6 +123,18 @@ def test_where_no_call_ran_only_each_second_is_looked_for_lags(bench: Bench) -> 
     bench.throttle(80_000_000)
     bench.look(calls=0)
     assert 1 == bench.pauses.tables[names.CAUSE_THROTTLING].count
+
+
+def test_where_hardly_anything_runs_each_five_seconds_are_looked_for_lags(bench: Bench) -> None:
+    """A loop may be blocked without a share of the CPU: where there is one, each second is."""
+    bench.look()
+    assert [names.GIL_WAIT in bench.look(calls=0).metrics for _ in range(60)].count(True) == 1
+    loop = asyncio.new_event_loop()
+    try:
+        bench.sampler.follow(loop)
+        assert [names.GIL_WAIT in bench.look(calls=0).metrics for _ in range(60)].count(True) in (5, 6)
+    finally:
+        loop.close()
 
 
 def test_a_call_that_runs_is_seen_while_it_runs_and_what_holter_records_is_none() -> None:

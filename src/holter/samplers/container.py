@@ -9,7 +9,7 @@ from typing import Final
 
 from holter import names
 from holter.arguments import positive_seconds
-from holter.cgroups import ControlGroups, CPUFigures, MemoryFigures
+from holter.cgroups import ControlGroups, CPUFigures, MemoryFigures, stalls
 from holter.model import Record
 from holter.polling import READ_ERRORS, Metric, NoValueError, Poll, Values
 
@@ -118,10 +118,7 @@ class _Now:
         return (({}, self._cpu.throttled_seconds),)
 
     def pressure(self) -> Values:
-        return [
-            ({names.PRESSURE_RESOURCE_NAME: resource, names.PRESSURE_STALLED_TYPE: stalled}, seconds)
-            for (resource, stalled), seconds in self._groups.pressure().items()
-        ]
+        return stalls(self._groups.pressure())
 
 
 _METRICS: Final = (

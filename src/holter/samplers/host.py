@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from holter.arguments import positive_seconds
+from holter.cgroups import stalls
 from holter.growth import Growth
 from holter.linuxhost import LinuxHost
 from holter.linuxprocess import is_linux_proc
 from holter.model import Record
-from holter.names import HOST_PRESSURE, PRESSURE_RESOURCE_NAME, PRESSURE_STALLED_TYPE
+from holter.names import HOST_PRESSURE
 from holter.polling import READ_ERRORS, Metric, Poll, Values
 
 _CPU_MODES: Final = {
@@ -25,9 +26,12 @@ _CPU_MODES: Final = {
 }
 _LOOPBACKS: Final = ("lo", "Loopback")
 _NAMES_KEPT: Final = 1000  # containers come and go, each with an interface of a new name
+_MODES: Final = {mode: {"cpu.mode": mode} for mode in _CPU_MODES}
 _USED: Final = {"system.memory.state": "used"}
 _READ: Final = {"disk.io.direction": "read"}
 _WRITE: Final = {"disk.io.direction": "write"}
+_RECEIVE: Final = {"network.io.direction": "receive"}
+_TRANSMIT: Final = {"network.io.direction": "transmit"}
 
 
 class HostSampler:
@@ -182,7 +186,7 @@ class _Now:
         # The kernel lets idle and iowait run backwards by a tick now and then.
         spent = {mode: max(0.0, seconds - before.get(mode, seconds)) for mode, seconds in now.items()}
         total = sum(spent.values())
-        return [({"cpu.mode": mode}, seconds / total) for mode, seconds in spent.items()] if total else ()
+        return [(_MODES[mode], seconds / total) for mode, seconds in spent.items()] if total else ()
 
     def memory_usage(self) -> Values:
         total, available = self.memory
@@ -206,16 +210,13 @@ class _Now:
         physical = {name: one for name, one in cards.items() if self._host.is_physical("class/net", name)}
         others = {name: one for name, one in cards.items() if not name.startswith(_LOOPBACKS)}
         received, sent = self._host.cards.now(physical or others) or (None, None)
-        return ({"network.io.direction": "receive"}, received), ({"network.io.direction": "transmit"}, sent)
+        return (_RECEIVE, received), (_TRANSMIT, sent)
 
     def load(self) -> Values:
         return (({}, self.source.load()),)
 
     def pressure(self) -> Values:
-        return [
-            ({PRESSURE_RESOURCE_NAME: resource, PRESSURE_STALLED_TYPE: stalled}, seconds)
-            for (resource, stalled), seconds in self.source.pressure().items()  # type: ignore[union-attr]  # Linux only
-        ]
+        return stalls(self.source.pressure())  # type: ignore[union-attr]  # Linux only
 
 
 _METRICS: Final = (

@@ -16,7 +16,7 @@ from holter import names
 from holter.arguments import positive_seconds
 from holter.clock import SYSTEM, Clock
 from holter.errors import ConfigurationError
-from holter.gctimer import COLLECTIONS, CollectionTimer
+from holter.gctimer import COLLECTIONS, GENERATIONS, CollectionTimer
 from holter.loops import LOOPS, Beats, Loops
 from holter.model import Record
 from holter.names import CAUSE_GIL_WAIT as GIL_WAIT
@@ -38,10 +38,14 @@ HELD_NS: Final = 50_000_000
 _NAP_SECONDS: Final = 0.001
 _NAP_NS: Final = 1_000_000
 _SECOND_NS: Final = 1_000_000_000
+_IDLE_NS: Final = 5 * _SECOND_NS
+_IDLE_SHARE: Final = 0.05
+"""Of a core: below that nothing waits for the GIL."""
 # A window of which less than this was lost explains no call to a fifth, whatever comes after it.
 _LEAST_SHARE: Final = 0.1
 # Walking the heap is paid for with a thousandth of the time at most.
 _DEAR: Final = 1_000
+_GENERATIONS: Final = tuple({names.GC_GENERATION: generation} for generation in range(GENERATIONS))
 
 
 class RuntimeSampler:
@@ -60,7 +64,8 @@ class RuntimeSampler:
     their time or more was lost to. Of at most 32 threads that record it is known how long they wait for a CPU.
 
     A look costs 0.1 to 0.25 ms of CPU time and sleeps for 1 ms; where no call ran since the last one, and the last
-    whole look is less than a second old, it leaves loops and the GIL alone, does not sleep and costs half of that.
+    whole look is less than a second old, it leaves loops and the GIL alone, does not sleep and costs half of that; for
+    five seconds where there is no loop either and the process takes less than 5 % of a core.
     What a system does not give is named in `unavailable`.
 
     >>> RuntimeSampler()
@@ -136,7 +141,8 @@ class RuntimeSampler:
         sources.collections.use(self)
         is_writer = sources.pauses.claim(self)
         now_ns, rings = self._clock.monotonic_ns(), sources.rings()
-        is_quiet = not rings.is_open and rings.moved == self._moved and now_ns - self._whole_ns < _SECOND_NS
+        is_recent = now_ns - self._whole_ns < self._longest_ns(now_ns)
+        is_quiet = is_recent and not rings.is_open and rings.moved == self._moved
         self._moved = rings.moved
         held_ns = 0
         if not is_quiet:
@@ -148,6 +154,12 @@ class RuntimeSampler:
         if now_ns - self._slow_ns >= _SECOND_NS:
             self._slow_ns = now_ns
             self._tell_heap(record)
+
+    def _longest_ns(self, now_ns: int) -> int:
+        """Return how long at rest no whole look is taken: longer where there is no loop and hardly anything runs."""
+        used_ns, passed_ns = self._clock.process_cpu_ns() - self._cpu_ns, now_ns - self._looked_ns
+        is_idle = self._looked_ns > 0 and used_ns < _IDLE_SHARE * passed_ns and not self._sources.loops.open()
+        return _IDLE_NS if is_idle else _SECOND_NS
 
     def _look(self, record: Record, is_writer: bool) -> int:  # noqa: FBT001 - of this module
         """Look how late loops are and how late this thread wakes up; return the latter."""
@@ -228,13 +240,13 @@ class RuntimeSampler:
         told, self._told = self._told, timer.told
         newest = sorted(timer.since(told), key=lambda one: -one.taken_ns)[:MOST_COLLECTIONS]
         for one in newest:
-            marks = {names.GC_GENERATION: one.generation}
+            marks = _GENERATIONS[one.generation]
             record(names.GC_PAUSE, one.taken_ns / 1e9, unit="s", kind="histogram", attributes=marks)
 
     def _tell_heap(self, record: Record) -> None:
         record(names.GC_TIME, self._sources.collections.seconds(), unit="s", kind="counter")
         for generation, stats in enumerate(gc.get_stats()):
-            marks = {names.GC_GENERATION: generation}
+            marks = _GENERATIONS[generation]
             for name, unit, key in _COUNTED:
                 record(name, stats.get(key, 0), unit=unit, kind="counter", attributes=marks)
         begin_ns = self._clock.monotonic_ns()
