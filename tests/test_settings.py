@@ -172,7 +172,7 @@ PREDICT = holter.watch(len, name="measured by its length")
         (
             lambda **given: holter.Leak("app.m", **given),
             {},
-            {"where": {"model": "v7"}, "limit": 3, "window_seconds": 3, "warm_up_seconds": 3, "least_growth": 3},
+            {"where": {"model": "v7"}, "limit": 3, "window_seconds": 3, "warm_up_seconds": 3, "minimum_growth": 3},
         ),
         (
             lambda **given: holter.Saturation(PREDICT, **given),

@@ -226,7 +226,7 @@ def test_a_monitor_asks_it() -> None:
         samplers=[],
         interval_seconds=0.03,
         recording=False,
-        checks=[Leak("app.level", window_seconds=1.5, warm_up_seconds=0.0, least_growth=100.0), Leak()],
+        checks=[Leak("app.level", window_seconds=1.5, warm_up_seconds=0.0, minimum_growth=100.0), Leak()],
         on_alert=lambda _alert: told.set(),
     )
     monitor.gauge("app.level", unit="{thing}", read=lambda: 1e3 * (time.monotonic() - begun))
@@ -544,7 +544,7 @@ def test_verdicts_do_not_depend_on_the_unit(scale: float, seed: int) -> None:
     levels = 400 + since(100, 400, 60) / MB + np.abs(random.normal(0, 1 + seed % 3, 400))
 
     def told(factor: float) -> list[tuple[float, str]]:
-        check, machine, alerts = Leak("app.level", least_growth=8 * factor), Machine(), []
+        check, machine, alerts = Leak("app.level", minimum_growth=8 * factor), Machine(), []
         for second, level in enumerate(levels):
             machine.gauge("app.level", level * factor, "{thing}")
             alerts += [(second, alert.state) for alert in check.judge(machine.tick())]
@@ -602,8 +602,8 @@ def test_memory_of_the_check_is_bounded() -> None:
         ({"target": 3}, "a metric's name"),
         ({"window_seconds": 0}, "window_seconds must be greater than 0"),
         ({"warm_up_seconds": -1}, "warm_up_seconds must be 0 or more"),
-        ({"least_growth": float("nan")}, "least_growth must be a finite number"),
-        ({"least_growth": -1.0}, "least_growth must be 0 or more"),
+        ({"minimum_growth": float("nan")}, "minimum_growth must be a finite number"),
+        ({"minimum_growth": -1.0}, "minimum_growth must be 0 or more"),
     ],
 )
 def test_what_cannot_work_is_refused(arguments: dict, words: str) -> None:

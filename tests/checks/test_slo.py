@@ -133,6 +133,8 @@ def test_a_page_says_how_fast_how_much_and_what_is_left() -> None:
     assert "undo that first" in page.next_step
     assert page.evidence["bad"] >= 5
     assert 6.52 == pytest.approx(page.evidence["burn_rate"], abs=0.01)
+    assert "less than 6 times the rate that spends the budget in 30 d" == page.expected
+    assert "less than the rate that spends the budget in 30 d" == told["warning"].expected
 
 
 def test_one_error_in_six_calls_is_no_page() -> None:

@@ -43,7 +43,7 @@ class Leak:
 
     **What is told** is growth over 24 blocks of time, the lowest value of each counting: on a straight line, 24 times
     what the floors scatter about it, that does not slow down by a fifth from its first half to its second, to where
-    no floor was in the last day, by *least_growth* (8 MiB, or 10 of another unit) and half a percent of the level,
+    no floor was in the last day, by *minimum_growth* (8 MiB, or 10 of another unit) and half a percent of the level,
     and by a larger share than the calls have grown. Steps up are left out: a model that is loaded. A window is
     *window_seconds* long, and each next one twice as long, up to some 14 hours: 60 MB/min are found in 48 s,
     1 MB/min in 11 minutes. Growth that has gone on since the process, or half as many more calls, began is a warm-up,
@@ -74,7 +74,7 @@ class Leak:
         limit: float | None = None,
         window_seconds: float = 48.0,
         warm_up_seconds: float = 600.0,
-        least_growth: float | None = None,
+        minimum_growth: float | None = None,
     ) -> None:
         if target is None and (where is not None or limit is not None):
             raise ConfigurationError("where= and limit= need the name of a gauge: Leak('app.cache.size', limit=1e9)")
@@ -86,9 +86,9 @@ class Leak:
         self._warm_up_seconds = finite_number("warm_up_seconds", warm_up_seconds)
         if self._warm_up_seconds < 0:
             raise ConfigurationError(f"warm_up_seconds must be 0 or more, got {warm_up_seconds!r}")
-        self._least = None if least_growth is None else finite_number("least_growth", least_growth)
+        self._least = None if minimum_growth is None else finite_number("minimum_growth", minimum_growth)
         if self._least is not None and self._least < 0:
-            raise ConfigurationError(f"least_growth must be 0 or more, got {least_growth!r}")
+            raise ConfigurationError(f"minimum_growth must be 0 or more, got {minimum_growth!r}")
         self._instance: str | None = None
         self._handed: dict[str, Handed] = {}
         self._begin()
@@ -97,7 +97,7 @@ class Leak:
         target = None if self._measure is None else self._measure.target
         return (
             f"Leak({target!r}, limit={self._limit!r}, window_seconds={self._window_seconds!r}, "
-            f"warm_up_seconds={self._warm_up_seconds!r}, least_growth={self._least!r})"
+            f"warm_up_seconds={self._warm_up_seconds!r}, minimum_growth={self._least!r})"
         )
 
     def _begin(self) -> None:

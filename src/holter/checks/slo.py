@@ -244,7 +244,8 @@ class SLO:
             message = f"{self._what} no longer spends its error budget too fast; {budget}"
             step = ""
         kind = "page" if severity == "critical" else "ticket"
-        allowed = f"less than {number(burn.rate)} times the rate that spends the budget in {duration(self._seconds)}"
+        times = "" if burn.rate == 1.0 else f"{number(burn.rate)} times "
+        allowed = f"less than {times}the rate that spends the budget in {duration(self._seconds)}"
         return Alert(
             id=f"slo-{crc32(repr(self).encode()):08x}-{kind}-{incident.since_ns:x}",
             check="slo",
