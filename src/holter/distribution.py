@@ -162,12 +162,14 @@ class Buckets:
         """Return the buckets of both; they must be of one scale."""
         if not self.memory or not other.memory:
             return self if self.memory else other
-        offset, mine, others = min(self.offset, other.offset), self.counts, other.counts
-        start, at = self.offset - offset, other.offset - offset
-        counts = np.zeros(max(start + len(mine), at + len(others)), dtype=np.int64)
-        counts[start : start + len(mine)] = mine
-        counts[at : at + len(others)] += others
-        return Buckets(offset, counts.tobytes())
+        first, then = (self, other) if self.offset <= other.offset else (other, self)
+        at, size, added = then.offset - first.offset, len(first.memory), len(then.memory)
+        room = bytearray(first.memory)
+        if (end := at * COUNT_BYTES + added) > size:
+            room += bytes(end - size)
+        counts = np.frombuffer(room, np.int64, added // COUNT_BYTES, at * COUNT_BYTES)
+        counts += np.frombuffer(then.memory, np.int64)
+        return Buckets(first.offset, bytes(room))
 
 
 def shift_to_fit(low: int, high: int) -> int:
@@ -237,13 +239,19 @@ class Histogram:
         return math.tanh(math.log(2) * 2.0**-self.scale / 2)
 
     def merge(self, other: Histogram) -> Histogram:
-        """Return the histogram of both sets of values; exact, commutative and associative; about 10 us."""
-        scale = min(self.scale, other.scale)
-        one, two = self.downscale(scale), other.downscale(scale)
-        scale -= max(one.positive.shift_to_join(two.positive), one.negative.shift_to_join(two.negative))
-        one, two = one.downscale(scale), two.downscale(scale)
+        """Return the histogram of both sets of values; exact, commutative and associative; 6 to 10 us."""
+        one, two, scale = self, other, min(self.scale, other.scale)
+        if one.scale != two.scale:
+            one, two = one.downscale(scale), two.downscale(scale)
+        shift = one.positive.shift_to_join(two.positive)
+        if one.negative.memory and two.negative.memory:
+            shift = max(shift, one.negative.shift_to_join(two.negative))
+        if shift:
+            scale -= shift
+            one, two = one.downscale(scale), two.downscale(scale)
+        negative = one.negative.plus(two.negative) if one.negative.memory or two.negative.memory else NO_BUCKETS
         zeros, nonfinite = one.zero_count + two.zero_count, one.nonfinite + two.nonfinite
-        return Histogram(scale, zeros, nonfinite, one.positive.plus(two.positive), one.negative.plus(two.negative))
+        return Histogram(scale, zeros, nonfinite, one.positive.plus(two.positive), negative)
 
     def downscale(self, to_scale: int) -> Histogram:
         """
