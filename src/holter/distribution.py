@@ -172,6 +172,15 @@ class Buckets:
         return Buckets(first.offset, bytes(room))
 
 
+def middle_of(scale: int) -> float:
+    """
+    Return how far above its lower edge, in powers of two, the number is that stands for a bucket.
+
+    The harmonic mean of the edges, 2 * base / (1 + base) times the lower one (Masson, Rim and Lee, "DDSketch", 2019).
+    """
+    return 1 - math.log1p(2.0 ** -(2.0**-scale)) / math.log(2)
+
+
 def shift_to_fit(low: int, high: int) -> int:
     """Return the least by which the scale must fall for the buckets from *low* to *high* to fit into the window."""
     shift = 0
@@ -294,10 +303,8 @@ class Histogram:
 
     def _middle(self, index: int) -> float:
         """Return the number whose largest relative distance to the values of a bucket is smallest."""
-        # The harmonic mean of the edges, 2 * base / (1 + base) times the lower one (Masson, Rim and Lee,
-        # "DDSketch", 2019); in the exponent, where nothing overflows and only the result is rounded.
-        width = 2.0**-self.scale
-        return float(2.0 ** (index * width + 1 - math.log1p(2.0**-width) / math.log(2)))
+        # In the exponent nothing overflows, and only the result is rounded.
+        return float(2.0 ** (index * 2.0**-self.scale + middle_of(self.scale)))
 
     def buckets(self) -> Iterator[tuple[float, float, int]]:
         """

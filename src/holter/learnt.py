@@ -33,7 +33,7 @@ _SILENT_SECONDS: Final = keptsilences.LONGEST_MINUTES * 60 + 86_400
 _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ: Final = os.O_RDONLY | _FLAGS
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS
-MOST_BYTES: Final = 2**20
+MOST_BYTES: Final = 2**22
 """The most that one check may have to say."""
 MOST_CHECKS: Final = 100
 _MOST_FILE_BYTES: Final = 32 * 2**20

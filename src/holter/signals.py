@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
-from holter.distribution import Histogram, joined
+import numpy as np
+import numpy.typing as npt
+
 from holter.metric import LEVELS, Series
-from holter.model import Reading, Snapshot
 from holter.names import (
     CALL_NAME,
     CALL_OUTCOME,
@@ -35,12 +34,13 @@ _RISING: Final = (
     TRAINING_EPOCH, TRAINING_PROGRESS, TRAINING_RUN_DURATION, TRAINING_STEPS_DONE, TRAINING_STEPS_TOTAL,
     "holter.call.oldest_active_age",
 )  # fmt: skip
-_QUANTILES: Final = (("p50", 0.5, 5), ("p90", 0.9, 20), ("p99", 0.99, 100))
-"""Name, share, and of how many values it says something."""
-_LEAST_MEAN: Final = 3
-_SHRUNK: Final = 0.375
-_JITTER: Final = 0.15
-_DAY_SECONDS: Final = 86_400.0
+STATISTICS: Final = ("rate", "error_ratio", "mean", "p50", "p90", "p99")
+"""The signals of a series, each at its place; a level has one, its value, in the place of the rate."""
+WIDTH: Final = len(STATISTICS)
+RATE, ERROR_RATIO, MEAN, FIRST_QUANTILE = range(4)
+MOST_PLACES: Final = 100_000
+NOWHERE: Final = -1
+_FIRST: Final = 16
 
 
 class Key(NamedTuple):
@@ -64,7 +64,7 @@ class Key(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The signal in one string, by which it is known in the next process."""
+        """The signal in one string, of which the id of its alert is made."""
         return "|".join([self.statistic, self.name, *(f"{key}={value}" for key, value in self.attributes)])
 
 
@@ -79,146 +79,138 @@ class Value(NamedTuple):
     """What makes of a number that is judged one that is told."""
 
 
-@dataclass(slots=True)
-class Sum:
-    """What one series and its parts said in the intervals so far."""
+class Entry(NamedTuple):
+    """Where what a series says is counted, and what it counts as there."""
 
     series: Series
-    count: int = 0
-    total: float = 0.0
-    failed: int = 0
-    last: float = math.nan
-    histograms: list[Histogram] = field(default_factory=list)
-
-    def add(self, reading: Reading, *, has_failed: bool) -> None:
-        """Take in the reading of the series, or of a part of it."""
-        self.count += reading.count
-        self.total += reading.sum
-        self.failed += reading.count if has_failed else 0
-        if reading.last is not None:
-            self.last = reading.last
-        if isinstance(reading.histogram, Histogram):
-            self.histograms.append(reading.histogram)
-
-    def join(self, other: Sum) -> None:
-        """Take in what was said later."""
-        self.count, self.total, self.failed = (
-            self.count + other.count,
-            self.total + other.total,
-            self.failed + other.failed,
-        )
-        self.last = self.last if math.isnan(other.last) else other.last
-        self.histograms.extend(other.histograms)
+    place: int
+    has_failed: bool
+    has_histogram: bool
 
 
-class Stretch:
-    """All series over some intervals."""
+Name = tuple[str, tuple[tuple[str, str], ...]]
+"""A series by its metric and attributes."""
+
+
+class Places:
+    """
+    A place for each series that is judged, and the numbers of its signals: six from six times its place.
+
+    A place is kept until `free` is told that nobody needs it; at most 100,000, what comes then is not judged.
+    """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self.sums: dict[int, Sum] = {}
+        self.entries: dict[int, Entry] = {}
+        """By the id of each series and part of one; filled by `enter`."""
+        self._of: dict[Name, int] = {}
+        self._names: list[Name | None] = []
+        self._units: list[str] = []
+        self._free: list[int] = []
+        self.is_level = np.zeros(_FIRST, np.bool_)
+        self.is_counter = np.zeros(_FIRST, np.bool_)
+        self.has_errors = np.zeros(_FIRST, np.bool_)
+        self.is_longer_trouble = np.zeros(_FIRST, np.bool_)
 
-    def add(self, snapshot: Snapshot) -> None:
-        """Take in the interval of *snapshot*."""
-        self.seconds += snapshot.interval_ns / 1e9
-        for key, series in snapshot.series.items():
-            if series.parent is None and key not in self.sums and is_judged(series):
-                self.sums[key] = Sum(series)
-        for key, reading in snapshot.interval.items():
-            series = snapshot.series[key]
-            root, has_failed = series, False
-            while root.parent is not None and root.parent in snapshot.series:
-                has_failed |= root.attributes.get(CALL_OUTCOME) in _FAILED
-                root = snapshot.series[root.parent]
-            # One that was read alone, without the series that it is a part of.
+    @property
+    def size(self) -> int:
+        """How many places there are, free ones included."""
+        return len(self.is_level)
+
+    def enter(self, key: int, others: Mapping[int, Series]) -> Entry:
+        """Find the place of the series of id *key* among all *others*, `NOWHERE` for what is not judged."""
+        series = root = others[key]
+        has_failed = root.attributes.get(CALL_OUTCOME) in _FAILED
+        while root.parent is not None and root.parent in others:
+            root = others[root.parent]
             has_failed |= root.attributes.get(CALL_OUTCOME) in _FAILED
-            held = self.sums.get(root.id)
-            if held is not None:
-                held.add(reading, has_failed=has_failed)
+        if root.parent is not None:
+            # A part of a series that is not here, not yet perhaps.
+            return Entry(series, NOWHERE, has_failed=False, has_histogram=False)
+        place = self.place(_name_of(root), root) if is_judged(root) else NOWHERE
+        entry = Entry(series, place, has_failed, place != NOWHERE and root.kind == "histogram")
+        self.entries[key] = entry
+        return entry
 
-    def join(self, other: Stretch) -> None:
-        """Take in a stretch that came later."""
-        self.seconds += other.seconds
-        for key, held in other.sums.items():
-            mine = self.sums.get(key)
-            if mine is None:
-                self.sums[key] = mine = Sum(held.series)
-            mine.join(held)
+    def place(self, name: Name, series: Series | None = None) -> int:
+        """Return the place of a series, a new one if it has none; what *series* tells of it can come later."""
+        place = self._of.get(name)
+        if place is None:
+            if not self._free:
+                self._grow()
+            if not self._free:
+                return NOWHERE
+            place = self._of[name] = self._free.pop()
+            self._names[place] = name
+        if series is not None:
+            self.is_level[place], self.is_counter[place] = series.kind in LEVELS, series.kind == "counter"
+            is_call = CALL_NAME in series.attributes
+            self.has_errors[place] = is_call and SPAN_NAME not in series.attributes
+            self.is_longer_trouble[place] = series.unit == "s"
+            counted = series.unit if series.kind == "counter" else "{call}" if is_call else "{value}"
+            self._units[place] = f"{series.unit}\n{counted}/s"
+        return place
+
+    def name(self, place: int) -> Name:
+        """Return which series is at a place."""
+        name = self._names[place]
+        return name or ("", ())
+
+    def key(self, number: int) -> Key:
+        """Return the signal of a number."""
+        place, which = divmod(number, WIDTH)
+        return Key(*self.name(place), "value" if self.is_level[place] else STATISTICS[which])
+
+    def number(self, key: Key) -> int:
+        """Return the number of a signal, whose series gets a place if it has none; `NOWHERE` if there is no room."""
+        place = self.place(key[:2])
+        if place == NOWHERE:
+            return NOWHERE
+        self.is_level[place] |= key.statistic == "value"
+        return place * WIDTH + (RATE if key.statistic == "value" else STATISTICS.index(key.statistic))
+
+    def unit(self, number: int) -> str:
+        """Return the unit of what people are told of a signal."""
+        place, which = divmod(number, WIDTH)
+        own, _, rate = self._units[place].partition("\n")
+        return "%" if which == ERROR_RATIO else rate if which == RATE and not self.is_level[place] else own
+
+    def directions(self) -> npt.NDArray[np.int8]:
+        """Return which way each signal is trouble, by number: 1 up, 0 both ways."""
+        way = np.zeros((self.size, WIDTH), np.int8)
+        way[:, MEAN:] = self.is_longer_trouble[:, None]
+        way[:, ERROR_RATIO] = 1
+        return way.ravel()
+
+    def free(self, is_needed: npt.NDArray[np.bool_]) -> list[int]:
+        """Give back the places that are not needed; return which."""
+        gone = [place for place, name in enumerate(self._names) if name is not None and not is_needed[place]]
+        for place in gone:
+            self._of.pop(self.name(place), None)
+            self._names[place] = None
+        if gone:
+            self._free += gone
+            self.entries.clear()
+        return gone
+
+    def _grow(self) -> None:
+        before = self.size if self._names else 0
+        size = min(max(before + before // 4, _FIRST), MOST_PLACES)
+        for name in ("is_level", "is_counter", "has_errors", "is_longer_trouble"):
+            setattr(self, name, longer(getattr(self, name), size))
+        self._names += [None] * (size - before)
+        self._units += [""] * (size - before)
+        self._free += range(size - 1, before - 1, -1)
+
+
+def longer(array: npt.NDArray[Any], size: int, fill: float = 0) -> npt.NDArray[Any]:
+    """Return *array* with *fill* after its end, so that it has *size* elements; itself if it has as many."""
+    return array if len(array) >= size else np.concatenate([array, np.full(size - len(array), fill, array.dtype)])
+
+
+def _name_of(series: Series) -> Name:
+    return series.name, tuple(sorted((str(key), str(value)) for key, value in series.attributes.items()))
 
 
 def is_judged(series: Series) -> bool:
     """Whether a series has signals: neither holter's own figures nor what only rises."""
     return not series.name.startswith(_OURS) and series.name not in _RISING
-
-
-class Ratios:
-    """The error ratio of each series by now, against which few calls and many are put on one scale."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, tuple[float, float]] = {}
-        """By the text of each signal, how many failed of how many."""
-
-    def residual(self, key: Key, failed: float, count: float, weight: float) -> float:
-        """
-        Return how many standard deviations more failed than is usual, given the volume; of few calls as of many.
-
-        Anscombe's root (1948): counts about their expectation, with a variance of 1 whatever that is.
-        """
-        bad, calls = self.known.get(key.text, (0.0, 0.0))
-        usual = (bad + 0.5 * (not calls)) / calls if calls else failed / count
-        self.known[key.text] = bad * (1 - weight) + failed, calls * (1 - weight) + count
-        return 2.0 * (math.sqrt(failed + _SHRUNK) - math.sqrt(count * usual + _SHRUNK))
-
-
-def values(stretch: Stretch, ratios: Ratios, nominal_seconds: float) -> Iterator[tuple[Key, Value]]:
-    """Yield each signal of the *stretch*, of *nominal_seconds* or thereabouts, that says something."""
-    seconds = stretch.seconds
-    if seconds <= 0:
-        return
-    # Counts stay whole while intervals only jitter; of a stretch that is much longer the same time is taken.
-    fits = abs(seconds / nominal_seconds - 1.0) <= _JITTER
-    part, day_share = 1.0 if fits else nominal_seconds / seconds, seconds / _DAY_SECONDS
-    for held in stretch.sums.values():
-        series = held.series
-        attributes = tuple(sorted((str(key), str(value)) for key, value in series.attributes.items()))
-
-        def key(statistic: str, name: str = series.name, of: tuple[tuple[str, str], ...] = attributes) -> Key:
-            return Key(name, of, statistic)
-
-        if series.kind in LEVELS:
-            if not math.isnan(held.last):
-                yield key("value"), Value(held.last, held.last, series.unit, 0)
-            continue
-        grown = held.total if series.kind == "counter" else held.count
-        unit = f"{_counted(series)}/s"
-        yield key("rate"), Value(grown * part, grown / seconds, unit, 0, 1.0 / (seconds * part))
-        if series.kind == "histogram":
-            yield from _distribution(held, key("mean"), ratios, day_share)
-
-
-def _counted(series: Series) -> str:
-    """Return the unit of what the rate of a series counts."""
-    if series.kind == "counter":
-        return series.unit
-    return "{call}" if CALL_NAME in series.attributes else "{value}"
-
-
-def _distribution(held: Sum, key: Key, ratios: Ratios, day_share: float) -> Iterator[tuple[Key, Value]]:
-    """Yield what the values of a histogram say: longer is trouble, shorter is not."""
-    unit, count = held.series.unit, held.count
-    way = 1 if unit == "s" else 0
-    if CALL_NAME in held.series.attributes and SPAN_NAME not in held.series.attributes and count:
-        ratio = key._replace(statistic="error_ratio")
-        yield ratio, Value(ratios.residual(ratio, held.failed, count, day_share), held.failed / count, "%", 1)
-    if count >= _LEAST_MEAN:
-        yield key, Value(held.total / count, held.total / count, unit, way)
-    if not held.histograms:
-        return
-    histogram = joined(held.histograms)
-    # What is judged in a slower rhythm too is joined once.
-    held.histograms = [histogram]
-    seen = histogram.count
-    for name, share, least in _QUANTILES:
-        if seen >= least:
-            quantile = histogram.quantile(share)
-            yield key._replace(statistic=name), Value(quantile, quantile, unit, way)

@@ -12,7 +12,8 @@ import pytest
 from contracts.check import CheckContract, Course
 from holter.checks.anomaly import Anomaly
 from holter.errors import ConfigurationError
-from holter.model import Alert, Process
+from holter.metric import Series
+from holter.model import Alert, Process, Reading, Snapshot
 from simulation import World
 
 PROCESS = Process("sentiment")
@@ -204,8 +205,32 @@ def test_more_than_the_budget_explains_loosens_the_thresholds_and_says_so_once(l
     assert "thresholds loosened" in check.describe()
 
 
+def test_what_does_not_fit_is_said() -> None:
+    """Of more signals than outlive a restart, those that are known for longest do; how many is told."""
+    random, check = np.random.default_rng(10), Anomaly()
+    series = {key: Series(key, f"app.gauge{key}", "1", "gauge") for key in range(9_000)}
+    for step in range(74):
+        alive = series if step > 5 else {8_999: series[8_999]}
+        readings = {
+            key: Reading(1, 1.0, last=value)
+            for key, value in zip(alive, random.normal(size=len(alive)).tolist(), strict=True)
+        }
+        check.judge(Snapshot((1_790_000_000 + 10 * step) * 10**9, 10**10, alive, {}, readings))
+    state = check.save()
+    assert len(json.dumps(state, separators=(",", ":"))) < 2**22
+    assert "app.gauge8999" == state["series"][0][0]
+    assert f"; {len(state['series']):,} of 9,000 outlive a restart" in check.describe()
+
+
 @pytest.mark.parametrize(
-    "state", [{}, {"rhythms": []}, {"rhythms": [{}, {"a": [1]}], "governor": {}, "incidents": []}, []]
+    "state",
+    [
+        {},
+        {"series": []},
+        {"series": [["app.queue", [], [["value"], []], ["AAAA", ""], [[0, 0], [0, 0]]]]},
+        {"series": [["app.queue", [], [["none"], []], ["", ""], [[0, 0], [0, 0]]]]},
+        [],
+    ],
 )
 def test_a_state_that_is_none_is_refused_and_harms_nothing(state: Any) -> None:
     """The monitor counts that, and learning begins anew."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from zlib import crc32
+
+import numpy as np
 
 from holter.arguments import finite_number
 from holter.errors import ConfigurationError
 from holter.model import Alert, AlertState, AttributeValue, Snapshot
 from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
-from holter.signals import Key, Ratios, Stretch, Value, values
+from holter.signals import NOWHERE, STATISTICS, WIDTH, Key, Places, Value
+from holter.stretch import Ratios, Stretch, Told
 from holter.surprise.governor import WEEK_SECONDS, Governor
-from holter.surprise.rhythm import STATES, Alarm, Rhythm, State
+from holter.surprise.kept import BYTES
+from holter.surprise.rhythm import JUDGING, STATES, UNKNOWN, Alarm, Rhythm
 from holter.words import count, duration, number, quantity, ratio
 
 _RHYTHMS: Final = (10.0, 60.0)
@@ -23,7 +28,7 @@ _TOGETHER_SECONDS: Final = 600.0
 _QUIET_SECONDS: Final = 300.0
 """An incident ends when nothing has moved for so long."""
 _MOST_RELATED: Final = 20
-_SAVED_BYTES: Final = 900_000
+_SAVED_BYTES: Final = 4_000_000
 _MOST_SHOWN: Final = 3
 _BASE: Final = 1.05
 _WORDS: Final = {
@@ -48,14 +53,15 @@ class Anomaly:
     A signal is *learning* until 64 values are known, 11 minutes at least; *unjudgeable* while it remembers for so
     long that its past tells nothing, or has a value in less than one interval of ten; else *judging*. The time of
     the day is known once two days were seen and where it tells. What was learnt outlives a restart, where the
-    monitor is in a group (see `start`), of the 900 KB of signals that are known for longest.
+    monitor is in a group (see `start`), as far as it fits into 4 MB: that of some 4,000 signals, those first that are
+    known for longest; `describe` tells where others begin anew.
 
     **The promise**: a value is taken for its rank, and what walks of such ranks did so far tells how far they go by
     themselves; thresholds are those of the predictive distribution, so that what is not known for sure is inside
     the budget. Where more is notified than the budget explains (above the 99 % bound of a Poisson count), the
     thresholds loosen, and one message says so. Signals that move together are one incident.
 
-    Costs about 1.2 KiB a signal and rhythm, and 2 % of a CPU for 12,000 signals. Not thread-safe.
+    Costs about 2 KiB a signal, and 1 % of a CPU for 12,000 signals of 2,000 series. Not thread-safe.
 
     Raises:
         ConfigurationError: *false_alarms_per_week* is not greater than 0, or above 10,000.
@@ -72,13 +78,16 @@ class Anomaly:
                 f"false_alarms_per_week must be greater than 0 and at most 10,000, got {false_alarms_per_week!r}"
             )
         self._per_week = per_week
+        self._places = Places()
         self._rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
-        self._stretches = [Stretch() for _ in _RHYTHMS]
+        self._stretches = [Stretch(self._places) for _ in _RHYTHMS]
         self._ratios = [Ratios() for _ in _RHYTHMS]
         self._governor = Governor(per_week)
         self._incidents: list[_Incident] = []
         self._loosened_ns: int | None = None
         self._asked = 0.0
+        self._counts: tuple[int, ...] | None = None
+        self._outlive = ""
 
     def __repr__(self) -> str:
         return f"Anomaly(false_alarms_per_week={self._per_week!r})"
@@ -88,22 +97,38 @@ class Anomaly:
     def judge(self, snapshot: Snapshot) -> list[Alert]:
         """Return an alert where an incident has just begun or ended; else none."""
         self._stretches[0].add(snapshot)
-        alarms: list[Alarm] = []
+        alarms: list[tuple[Alarm, Value]] = []
         for place, rhythm in enumerate(self._rhythms):
             stretch = self._stretches[place]
             # Intervals jitter: what is all but full is full.
             if stretch.seconds < 0.95 * rhythm.step_seconds:
                 continue
-            told = dict(values(stretch, self._ratios[place], rhythm.step_seconds))
-            alarms += rhythm.judge(told, snapshot.time_ns / 1e9)
-            self._stretches[place] = Stretch()
+            told = Told(stretch, self._places, self._ratios[place], rhythm.step_seconds)
+            found = rhythm.judge(told.judged, self._places.directions(), snapshot.time_ns / 1e9)
+            alarms += [(alarm, told.value(alarm.number)) for alarm in found]
+            self._stretches[place] = Stretch(self._places)
             if place + 1 < len(self._rhythms):
                 self._stretches[place + 1].join(stretch)
             if place == 0:
                 self._share()
+                self._tidy()
+            self._counts = None
         if self._stretches[0].seconds:
             return []
         return [*self._judged(alarms, snapshot), *self._governed(snapshot)]
+
+    def _tidy(self) -> None:
+        """Give back the places of series that are gone."""
+        if not self._rhythms[0].has_just_looked:
+            return
+        is_needed = np.zeros(self._places.size, np.bool_)
+        for rhythm in self._rhythms:
+            is_needed[rhythm.numbers() // WIDTH] = True
+        for stretch in self._stretches:
+            is_needed |= stretch.presence()
+        for place in self._places.free(is_needed):
+            for ratios in self._ratios:
+                ratios.set(place, 0.0, 0.0)
 
     def _share(self) -> None:
         """Give each signal that is judged its share of the rate."""
@@ -113,22 +138,26 @@ class Anomaly:
             for rhythm in self._rhythms:
                 rhythm.ask(alive * WEEK_SECONDS / (self._per_week * rhythm.step_seconds))
 
-    def _judged(self, alarms: list[Alarm], snapshot: Snapshot) -> Iterator[Alert]:
+    def _judged(self, alarms: list[tuple[Alarm, Value]], snapshot: Snapshot) -> Iterator[Alert]:
+        if not alarms and not self._incidents:
+            return
         now = snapshot.time_ns / 1e9
         fine, coarse = self._rhythms
         # The quicker rhythm tells sooner that all is well again.
-        moved = [*fine.moved(), *(key for key in coarse.moved() if not fine.judges(key))]
+        numbers = [*fine.moved(), *(number for number in coarse.moved() if not fine.judges(number))]
+        moved = [self._places.key(number) for number in numbers]
         left = []
-        for alarm in sorted(alarms, key=lambda one: -one.steps_between):
-            incident = next((one for one in self._incidents if one.takes(alarm.key, now)), None)
+        for alarm, value in sorted(alarms, key=lambda pair: -pair[0].steps_between):
+            key = self._places.key(alarm.number)
+            incident = next((one for one in self._incidents if one.takes(key, now)), None)
             if incident is not None:
-                incident.join([alarm.key], now)
+                incident.join([key], now)
             else:
-                left.append(alarm)
+                left.append((key, alarm, value))
         if left:
-            first, *others = left
-            incident = _Incident(first, snapshot.time_ns, now)
-            incident.join([*(one.key for one in others), *moved], now)
+            (key, alarm, value), *others = left
+            incident = _Incident(key, alarm, value, snapshot.time_ns, now)
+            incident.join([*(one for one, _, _ in others), *moved], now)
             self._incidents.append(incident)
             self._governor.note(now)
             yield incident.alert("firing", snapshot.time_ns)
@@ -137,9 +166,9 @@ class Anomaly:
                 incident.moved_seconds = now
             elif not 0 <= now - incident.moved_seconds < _QUIET_SECONDS:
                 self._incidents.remove(incident)
-                for rhythm in self._rhythms:
-                    for key in incident.keys:
-                        rhythm.settle(key)
+                for number in map(self._places.number, incident.keys):
+                    for rhythm in self._rhythms:
+                        rhythm.settle(number)
                 yield incident.alert("resolved", snapshot.time_ns)
 
     def _governed(self, snapshot: Snapshot) -> Iterator[Alert]:
@@ -149,7 +178,7 @@ class Anomaly:
         self._asked = 0.0
         if self._governor.factor > 1.0:
             self._loosened_ns = snapshot.time_ns
-            names = ", ".join(dict.fromkeys(one.first.key.words for one in self._incidents[-_MOST_SHOWN:]))
+            names = ", ".join(dict.fromkeys(one.key.words for one in self._incidents[-_MOST_SHOWN:]))
             yield self._governor_alert("firing", f"by {names or 'signals that are quiet again'}")
         elif self._loosened_ns is not None:
             yield self._governor_alert("resolved", "")
@@ -181,46 +210,65 @@ class Anomaly:
 
     # -- figures and words
 
-    def _states(self) -> Counter[State]:
+    def _states(self) -> tuple[int, ...]:
         """Return how many signals are in which state; one that is judged in one rhythm is judged."""
-        known: dict[Key, State] = {}
-        for rhythm in self._rhythms:
-            for key, state in rhythm.states.items():
-                if known.get(key) != "judging":
-                    known[key] = state
-        return Counter(known.values())
+        if self._counts is None:
+            size = self._places.size * WIDTH
+            known = np.full(size, UNKNOWN, np.int8)
+            for rhythm in self._rhythms:
+                states = rhythm.states(size)
+                np.copyto(known, states, where=(states != UNKNOWN) & (known != JUDGING))
+            self._counts = tuple(np.bincount(known, minlength=len(STATES)).tolist()[: len(STATES)])
+        return self._counts
 
     def figures(self) -> Iterator[tuple[str, float, Mapping[str, AttributeValue]]]:
         """Yield name, value and attributes of the gauges that this check shows."""
-        states = self._states()
-        for state in STATES:
-            yield ANOMALY_SIGNALS, float(states[state]), {ANOMALY_STATE_NAME: state}
+        for state, amount in zip(STATES, self._states(), strict=True):
+            yield ANOMALY_SIGNALS, float(amount), {ANOMALY_STATE_NAME: state}
         yield ANOMALY_INCIDENTS, float(self._governor.notified), {}
 
     def describe(self) -> str:
         """Return in one line how many signals are judged, and what came of it."""
-        states = self._states()
-        known = ", ".join(f"{count(states[state], 'signal')} {state}" for state in STATES if states[state])
+        states = zip(STATES, self._states(), strict=True)
+        known = ", ".join(f"{count(amount, 'signal')} {state}" for state, amount in states if amount)
         loosened = f"; thresholds loosened {number(self._governor.factor)} times" if self._governor.factor > 1.0 else ""
         notified = count(self._governor.notified, "incident") if self._governor.notified else "no incidents"
         asked = f"asked: {number(self._per_week)} false alarms a week"
-        return f"{known or 'no signals yet'}; {asked}; {notified} so far{loosened}"
+        return f"{known or 'no signals yet'}; {asked}; {notified} so far{loosened}{self._outlive}"
 
     # -- what outlives the process
 
     def save(self) -> dict[str, Any]:
         """Return what was learnt of the signals, which incidents are going on, and how many there were."""
-        rhythms = [rhythm.save(_SAVED_BYTES // len(self._rhythms)) for rhythm in self._rhythms]
         return {
-            "rhythms": rhythms,
-            "ratios": [
-                {text: ratios.known[text] for text in saved if text in ratios.known}
-                for saved, ratios in zip(rhythms, self._ratios, strict=True)
-            ],
+            "series": self._saved_series(),
             "governor": self._governor.save(),
             "incidents": [incident.save() for incident in self._incidents],
             "loosened_ns": self._loosened_ns,
         }
+
+    def _saved_series(self) -> list[Any]:
+        """Return series with what was learnt of their signals in each rhythm, those first that are known longest."""
+        learnt: dict[int, list[list[tuple[int, bytes]]]] = {}
+        for which, rhythm in enumerate(self._rhythms):
+            numbers, contents = rhythm.save(3 * _SAVED_BYTES // 4 // BYTES)
+            for at, content in zip(numbers.tolist(), contents, strict=True):
+                learnt.setdefault(at // WIDTH, [[] for _ in _RHYTHMS])[which].append((at % WIDTH, content))
+        left, saved, names = _SAVED_BYTES, [], 0
+        for place, parts in learnt.items():
+            name, attributes = self._places.name(place)
+            kinds = ("value",) if self._places.is_level[place] else STATISTICS
+            said = [[kinds[one] for one, _ in part] for part in parts]
+            told = [base64.b64encode(b"".join(content for _, content in part)).decode("ascii") for part in parts]
+            row = [name, attributes, said, told, [ratios.known(place) for ratios in self._ratios]]
+            left -= len(json.dumps(row, separators=(",", ":"))) + 1
+            if left < 0:
+                break
+            saved.append(row)
+            names += max(map(len, said))
+        judged = self._states()[JUDGING]
+        self._outlive = f"; {names:,} of {judged:,} outlive a restart" if names < judged else ""
+        return saved
 
     def load(self, state: Mapping[str, Any], gap_seconds: float) -> None:
         """
@@ -230,29 +278,37 @@ class Anomaly:
             ValueError: it is not what `save` returns.
         """
         del gap_seconds
-        rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
-        for rhythm, saved in zip(rhythms, state["rhythms"], strict=True):
-            rhythm.load(saved)
-        ratios = [Ratios() for _ in _RHYTHMS]
-        for one, saved in zip(ratios, state["ratios"], strict=True):
-            one.known = {str(text): (float(bad), float(calls)) for text, (bad, calls) in saved.items()}
-        governor = Governor(self._per_week)
-        governor.load(state["governor"])
-        incidents = [_Incident.loaded(saved) for saved in state["incidents"]]
+        fresh = Anomaly(false_alarms_per_week=self._per_week)
+        fresh._load_series(state["series"])
+        fresh._governor.load(state["governor"])
+        fresh._incidents = [_Incident.loaded(saved) for saved in state["incidents"]]
         loosened = state["loosened_ns"]
-        self._loosened_ns = None if loosened is None else int(loosened)
-        self._ratios = ratios
-        self._rhythms, self._governor, self._incidents, self._asked = rhythms, governor, incidents, 0.0
+        fresh._loosened_ns = None if loosened is None else int(loosened)
+        self.__dict__.update(fresh.__dict__)
+
+    def _load_series(self, saved: Iterable[Any]) -> None:
+        found: list[tuple[list[int], list[bytes]]] = [([], []) for _ in _RHYTHMS]
+        for name, pairs, levels, told, ratios in saved:
+            attributes = tuple((str(one), str(two)) for one, two in pairs)
+            for (numbers, contents), statistics, text in zip(found, levels, told, strict=True):
+                content = base64.b64decode(text, validate=True)
+                numbers += [self._places.number(Key(str(name), attributes, str(one))) for one in statistics]
+                contents += [content[at : at + BYTES] for at in range(0, len(content), BYTES)]
+            place = self._places.place((str(name), attributes))
+            for known, (bad, calls) in zip(self._ratios, ratios, strict=True):
+                known.set(place, float(bad), float(calls))
+        for rhythm, (numbers, contents) in zip(self._rhythms, found, strict=True):
+            rhythm.load(np.array(numbers, np.intp), contents)
 
 
 class _Incident:
     """Signals that moved together: which began it, which came along, and since when."""
 
-    def __init__(self, first: Alarm, now_ns: int, now_seconds: float) -> None:
-        self.first = first
+    def __init__(self, key: Key, first: Alarm, value: Value, now_ns: int, now_seconds: float) -> None:
+        self.key, self.first, self.value = key, first, value
         self.since_ns = now_ns - round(first.since_seconds * 1e9)
         self.alarmed_seconds = self.moved_seconds = now_seconds
-        self.keys: dict[Key, None] = {first.key: None}
+        self.keys: dict[Key, None] = {key: None}
 
     def takes(self, key: Key, now_seconds: float) -> bool:
         """Whether an alarm of this signal belongs here."""
@@ -260,7 +316,7 @@ class _Incident:
 
     def goes_on(self, moved: list[Key]) -> bool:
         """Whether what began it is still unusual, or a third of what came along; of many, one is at any time."""
-        return self.first.key in moved or 3 * sum(key in self.keys for key in moved) > len(self.keys)
+        return self.key in moved or 3 * sum(key in self.keys for key in moved) > len(self.keys)
 
     def join(self, keys: list[Key], now_seconds: float) -> None:
         """Take in signals that moved along."""
@@ -270,7 +326,7 @@ class _Incident:
     def alert(self, state: AlertState, now_ns: int) -> Alert:
         """Return the words on how it began, or on its end."""
         first = self.first
-        key, value = first.key, first.value
+        key, value = self.key, self.value
         seen = _said(value, value.told)
         low, high = (bound * value.scale for bound in first.expected)
         expected = (
@@ -313,7 +369,7 @@ class _Incident:
         """Return what the next process is to know."""
         first = self.first
         names = [[key.name, [list(pair) for pair in key.attributes], key.statistic] for key in self.keys]
-        told = [list(first.value), first.statistic, first.since_seconds, first.steps_between, first.sureness]
+        told = [list(self.value), first.statistic, first.since_seconds, first.steps_between, first.sureness]
         return [names[:_MOST_RELATED], told, list(first.expected), self.since_ns, self.alarmed_seconds]
 
     @classmethod
@@ -331,8 +387,8 @@ class _Incident:
             raise ValueError(f"no incident: {statistic!r}")
         said = Value(float(judged), float(told), str(unit), int(direction), float(scale))
         expected = float(low), float(high)
-        first = Alarm(keys[0], said, statistic, float(since), float(steps), float(sureness), expected)
-        incident = cls(first, int(since_ns), float(alarmed))
+        first = Alarm(NOWHERE, statistic, float(since), float(steps), float(sureness), expected)
+        incident = cls(keys[0], first, said, int(since_ns), float(alarmed))
         incident.since_ns = int(since_ns)
         incident.keys = dict.fromkeys(keys)
         return incident

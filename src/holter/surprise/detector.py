@@ -210,10 +210,11 @@ class Detector:
         """Return for how many steps a *statistic* had been above 0 when its signal last called for an alarm."""
         return int(self._lasted[statistic, row]) if statistic < WALKS else 1
 
-    def face(self, row: int, direction: int) -> None:
-        """Let only more than usual count for a signal, or less, or both."""
-        self.share[:, row] = shares(direction)[:, 0]
-        self.sides[:, row] = 0.0 if direction > 0 else -_CLIP, 0.0 if direction < 0 else _CLIP
+    def face(self, rows: npt.NDArray[np.intp], direction: npt.ArrayLike) -> None:
+        """Let only more than usual count for the signals of *rows*, or less, or both; one *direction* each."""
+        way = np.broadcast_to(np.asarray(direction, float), rows.shape)
+        self.share[:, rows] = shares(way)
+        self.sides[:, rows] = np.where(way > 0, 0.0, -_CLIP), np.where(way < 0, 0.0, _CLIP)
 
     def range_of(self, row: int) -> tuple[float, float]:
         """Return between which values 95 of 100 of a signal's lie at this time, by what it did so far."""

@@ -1,4 +1,4 @@
-"""What is kept of a signal's past from one process to the next: some 600 bytes, of any byte order."""
+"""What is kept of a signal's past from one process to the next: 343 bytes, of any byte order."""
 
 from __future__ import annotations
 
@@ -7,53 +7,88 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.detector import Detector
+from holter.surprise.baseline import BINS
+from holter.surprise.detector import WALKS, Detector
+from holter.surprise.extremes import KEPT
+from holter.surprise.ranks import QUANTILES
 
-_NUMBERS: Final = ("origin", "began", "age", "scatter", "unusual")
-
-
-def _columns(detector: Detector, row: int) -> list[npt.NDArray[Any]]:
-    ranks, baseline, tails = detector.ranks, detector.baseline, detector.tails
-    return [
-        ranks.quantiles[row], baseline.of_day[row], baseline.visits[row], baseline.error[:, row], tails.level[:, row],
-        tails.excess[:, row], tails.blocks[:, row], detector.extremes.top[:, row], detector.square[:, row],
-        detector.memory.variance[:, row],
-    ]  # fmt: skip
-
-
-def _cells(detector: Detector) -> list[npt.NDArray[Any]]:
-    baseline, extremes, memory = detector.baseline, detector.extremes, detector.memory
-    return [
-        *(getattr(detector, name) for name in _NUMBERS), detector.ranks.known, baseline.level, baseline.steps,
-        baseline.is_used, extremes.blocks, extremes.values, memory.blocks,
-    ]  # fmt: skip
-
-
-def packed(detector: Detector, row: int) -> tuple[list[float], bytes]:
-    """Return what is known of a signal, as numbers and as bytes."""
-    direction = float(np.sign(detector.sides[:, row].sum()))
-    numbers = [direction, *(float(cell[row]) for cell in _cells(detector))]
-    parts = [np.asarray(column) for column in _columns(detector, row)]
-    return numbers, b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)
+_KEPT_QUANTILES: Final = np.append(np.arange(0, QUANTILES, 2), QUANTILES - 1)
+"""Every second one and the last, to the bit, so that equal values stay equal; the others are means of two."""
+_OF_DAY: Final = 40.0
+_VISITS: Final = 15 / 8
+"""Visits are kept as powers of two, in half a byte."""
+_CELLS: Final = (
+    "age", "scatter", "unusual", "known", "level", "steps", "is_used", "blocks", "values", "memory",
+)  # fmt: skip
+_RECORD: Final = np.dtype([
+    ("direction", "i1"), ("origin", "<f8"), ("began", "<f8"), *((name, "<f4") for name in _CELLS),
+    ("quantiles", "<f4", (len(_KEPT_QUANTILES),)), ("of_day", "i1", (BINS,)), ("visits", "u1", (BINS // 2,)),
+    ("error", "<f4", (2,)), ("tails", "<f2", (2, WALKS)), ("tail_blocks", "<f2", (WALKS,)),
+    ("top", "<f2", (2, KEPT)), ("square", "<f2", (2,)), ("variance", "<f4", (2,)),
+])  # fmt: skip
+BYTES: Final = _RECORD.itemsize
 
 
-def unpack(detector: Detector, row: int, numbers: list[float], content: bytes) -> None:
+def _cells(detector: Detector) -> dict[str, npt.NDArray[Any]]:
+    """Return what is one number a signal, by name."""
+    baseline, extremes = detector.baseline, detector.extremes
+    return {
+        "origin": detector.origin, "began": detector.began, "age": detector.age, "scatter": detector.scatter,
+        "unusual": detector.unusual, "known": detector.ranks.known, "level": baseline.level, "steps": baseline.steps,
+        "is_used": baseline.is_used, "blocks": extremes.blocks, "values": extremes.values,
+        "memory": detector.memory.blocks,
+    }  # fmt: skip
+
+
+def _columns(detector: Detector) -> dict[str, npt.NDArray[Any]]:
+    """Return what is several numbers a signal and kept as it is, by name, signals last."""
+    return {
+        "error": detector.baseline.error, "tail_blocks": detector.tails.blocks, "square": detector.square,
+        "variance": detector.memory.variance,
+    }  # fmt: skip
+
+
+def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
+    """Return what is known of the signals of these *rows*, 343 bytes each."""
+    records = np.zeros(len(rows), _RECORD)
+    records["direction"] = np.sign(detector.sides[:, rows].sum(0))
+    for name, cells in _cells(detector).items():
+        records[name] = cells[rows]
+    for name, columns in _columns(detector).items():
+        records[name] = columns[:, rows].T
+    records["quantiles"] = detector.ranks.quantiles[rows][:, _KEPT_QUANTILES]
+    records["of_day"] = np.clip(np.rint(_OF_DAY * detector.baseline.of_day[rows].astype(float)), -127, 127)
+    visits = np.rint(_VISITS * np.log2(detector.baseline.visits[rows] + 1.0)).astype(np.uint8)
+    records["visits"] = visits[:, ::2] + 16 * visits[:, 1::2]
+    records["tails"][:, 0], records["tails"][:, 1] = detector.tails.level[:, rows].T, detector.tails.excess[:, rows].T
+    records["top"] = np.minimum(detector.extremes.top[:, rows].transpose(1, 0, 2), np.finfo(np.float16).max)
+    content = records.tobytes()
+    return [content[at : at + BYTES] for at in range(0, len(content), BYTES)]
+
+
+def unpack(detector: Detector, rows: npt.NDArray[np.intp], content: list[bytes]) -> None:
     """
-    Put what `packed` returned into a *row*; whoever does so calls ``prepare()`` afterwards.
+    Put what `packed` returned into *rows*; whoever does so calls ``prepare()`` afterwards.
 
     Raises:
         ValueError: it is something else.
     """
-    cells, columns = _cells(detector), _columns(detector, row)
-    sizes = [column.nbytes for column in columns]
-    if len(numbers) != len(cells) + 1 or len(content) != sum(sizes) or not np.isfinite(numbers).all():
+    if len(content) != len(rows) or any(len(one) != BYTES for one in content):
         raise ValueError("not what is known of a signal")
-    for cell, number in zip(cells, numbers[1:], strict=True):
-        cell[row] = number
-    for column in columns:
-        size = column.nbytes
-        part = np.frombuffer(content[:size], column.dtype.newbyteorder("<")).reshape(column.shape)
-        if not np.isfinite(part.astype(np.float64)).all():
-            raise ValueError("not what is known of a signal")
-        column[...] = part
-        content = content[size:]
+    records = np.frombuffer(b"".join(content), _RECORD)
+    if not all(np.isfinite(records[name].astype(float)).all() for name in records.dtype.names or ()):
+        raise ValueError("not what is known of a signal")
+    detector.face(rows, records["direction"])
+    for name, cells in _cells(detector).items():
+        cells[rows] = records[name]
+    for name, columns in _columns(detector).items():
+        columns[:, rows] = records[name].T
+    quantiles = np.zeros((len(rows), QUANTILES), np.float32)
+    quantiles[:, _KEPT_QUANTILES] = records["quantiles"]
+    quantiles[:, 1:-1:2] = (quantiles[:, :-2:2] + quantiles[:, 2::2]) / 2
+    detector.ranks.quantiles[rows] = quantiles
+    detector.baseline.of_day[rows] = records["of_day"] / _OF_DAY
+    visits = np.stack([records["visits"] % 16, records["visits"] // 16], axis=2).reshape(len(rows), BINS)
+    detector.baseline.visits[rows] = np.rint(2.0 ** (visits / _VISITS) - 1)
+    detector.tails.level[:, rows], detector.tails.excess[:, rows] = records["tails"].transpose(1, 2, 0)
+    detector.extremes.top[:, rows] = records["top"].transpose(1, 0, 2)

@@ -1,20 +1,22 @@
-"""Signals by name, judged in one rhythm: rows of a detector are given out and, when a signal is gone, given back."""
+"""Signals by number, judged in one rhythm: rows of a detector are given out and, when a signal is gone, given back."""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from holter.signals import Key, Value
+from holter.signals import longer
+from holter.surprise import kept
 from holter.surprise.detector import STATISTICS, WALKS, Detector
-from holter.surprise.kept import packed, unpack
+from holter.surprise.normal import Floats
+
+Numbers = npt.NDArray[np.int32]
 
 State = Literal["learning", "judging", "unjudgeable"]
 STATES: Final[tuple[State, ...]] = ("learning", "judging", "unjudgeable")
+LEARNING, JUDGING, UNJUDGEABLE, UNKNOWN = range(4)
 _FIRST: Final = 64
 _GONE_STEPS: Final = 1_000
 _SPARSE: Final = 0.1
@@ -27,13 +29,13 @@ _SUDDEN_STEPS: Final = 60
 _MOVED_STEPS: Final = 300.0
 _MOVED_TIMES: Final = 3.0
 """What comes less often than once in so many steps, and of all signals in three, has moved along."""
+_NO_ROW: Final = -1
 
 
 class Alarm(NamedTuple):
     """A signal that does what it has not done before."""
 
-    key: Key
-    value: Value
+    number: int
     statistic: str
     since_seconds: float
     """For how long it has been on its way."""
@@ -48,164 +50,165 @@ class Rhythm:
     def __init__(self, step_seconds: float) -> None:
         self.step_seconds = step_seconds
         self.detector = Detector(_FIRST, step_seconds=step_seconds)
-        self._rows: dict[Key, int] = {}
-        self._keys: list[Key | None] = [None] * _FIRST
-        self._free = list(range(_FIRST))[::-1]
-        self._seen = np.zeros(_FIRST, np.int64)
-        self._born = np.zeros(_FIRST, np.int64)
+        self._rows: Numbers = np.zeros(0, np.int32)
+        """Of each number its row, if it has one."""
+        self._numbers: Numbers = np.full(_FIRST, _NO_ROW, np.int32)
+        self._seen = np.zeros(_FIRST, np.int32)
+        self._born = np.zeros(_FIRST, np.int32)
         self._step = 0
-        self._said: dict[int, Value] = {}
         self._earlier = [self.detector.walks.copy(), self.detector.walks.copy()]
 
-    @property
-    def states(self) -> dict[Key, State]:
-        """What is done with each signal: too few values so far, judged, or too sparse or of too long a memory."""
+    def states(self, size: int) -> npt.NDArray[np.int8]:
+        """
+        Return by number what is done with each signal, as the place in `STATES`, *size* of them.
+
+        Too few values so far, judged, or too sparse or of too long a memory; `UNKNOWN` where there is no signal.
+        """
         detector = self.detector
         lived = self._step - self._born
-        sparse = (lived >= _LEAST_STEPS) & (detector.age < _SPARSE * lived)
-        unjudgeable = detector.is_unjudgeable | sparse
-        return {
-            key: "unjudgeable" if unjudgeable[row] else "judging" if detector.is_judging[row] else "learning"
-            for key, row in self._rows.items()
-        }
+        is_sparse = (lived >= _LEAST_STEPS) & (detector.age < _SPARSE * lived)
+        state = np.where(detector.is_judging, JUDGING, LEARNING).astype(np.int8)
+        state[detector.is_unjudgeable | is_sparse] = UNJUDGEABLE
+        found = np.full(size, UNKNOWN, np.int8)
+        taken = np.flatnonzero(self._numbers >= 0)
+        found[self._numbers[taken]] = state[taken]
+        return found
 
     @property
     def judged(self) -> int:
         """How many signals are judged."""
         return int((self.detector.is_judging & ~self.detector.is_unjudgeable).sum())
 
-    def judges(self, key: Key) -> bool:
+    def judges(self, number: int) -> bool:
         """Whether a signal is judged in this rhythm."""
-        row = self._rows.get(key)
-        return row is not None and bool(self.detector.is_judging[row] and not self.detector.is_unjudgeable[row])
+        row = self._row(number)
+        return row >= 0 and bool(self.detector.is_judging[row] and not self.detector.is_unjudgeable[row])
 
     def ask(self, steps_between: float) -> None:
         """Let the alarms of each signal be so many steps apart in the mean."""
         self.detector.ask(steps_between)
 
-    def judge(self, signals: Mapping[Key, Value], time_seconds: float) -> list[Alarm]:
-        """Judge what the signals say now; return those that call for an alarm."""
-        self._admit(signals)
+    def judge(self, judged: Floats, directions: npt.NDArray[np.int8], time_seconds: float) -> list[Alarm]:
+        """
+        Judge what the signals say now, by number, NaN for nothing; return those that call for an alarm.
+
+        *directions* are which way each is trouble, for those that are new.
+        """
+        said = np.flatnonzero(np.isfinite(judged))
+        self._admit(said, directions)
+        rows = self._rows[said]
+        is_known = rows >= 0
+        rows = rows[is_known]
         values = np.full(self.detector.count, np.nan)
-        self._said = {}
-        for key, value in signals.items():
-            row = self._rows.get(key)
-            if row is not None:
-                values[row], self._seen[row], self._said[row] = value.judged, self._step, value
+        values[rows] = judged[said[is_known]]
+        self._seen[rows] = self._step
         alarms = np.flatnonzero(self.detector.update(values, time_seconds))
         self._step += 1
         if self._step % _LOOK_STEPS == 0:
             self._earlier = [self._earlier[1], self.detector.walks.copy()]
-        found = ((row, self._alarm(row)) for row in alarms.tolist())
-        return [one for row, one in found if one is not None and not self._may_be_the_hour(row, one, time_seconds)]
+        found = ((row, self._alarm(row)) for row in alarms.tolist() if self._numbers[row] >= 0)
+        return [one for row, one in found if not self._may_be_the_hour(row, one, time_seconds)]
 
     def _may_be_the_hour(self, row: int, alarm: Alarm, time_seconds: float) -> bool:
         """Whether what came slowly may be the time of the day, which nobody knows before two days were seen."""
         is_young = time_seconds - self.detector.began[row] < _PERIODS * self.detector.baseline.period_seconds
         return bool(is_young and alarm.since_seconds > _SUDDEN_STEPS * self.step_seconds)
 
-    def moved(self) -> Iterator[Key]:
-        """Yield the signals that are unusual now and get no less so, whether or not they call for an alarm."""
+    def moved(self) -> list[int]:
+        """Return the signals that are unusual now and get no less so, whether or not they call for an alarm."""
         steps = self.detector.steps_between()
         # A walk that comes down again tells of what was.
         steps[:WALKS][self.detector.walks < self._earlier[0]] = 0.0
         most = np.where(self.detector.is_unjudgeable, 0.0, steps.max(0))
-        for row in np.flatnonzero(most > max(_MOVED_STEPS, _MOVED_TIMES * self.judged)).tolist():
-            key = self._keys[row]
-            if key is not None:
-                yield key
+        is_moved = (most > max(_MOVED_STEPS, _MOVED_TIMES * self.judged)) & (self._numbers >= 0)
+        return [int(number) for number in self._numbers[is_moved]]
 
-    def settle(self, key: Key) -> None:
+    def settle(self, number: int) -> None:
         """Let the walks of a signal begin anew: it is as usual again."""
-        row = self._rows.get(key)
-        if row is not None:
+        row = self._row(number)
+        if row >= 0:
             self.detector.walks[:, row], self.detector.held[row] = 0.0, 0
 
-    def _alarm(self, row: int) -> Alarm | None:
-        key, value = self._keys[row], self._said.get(row)
-        if key is None or value is None:
-            return None
+    def _alarm(self, row: int) -> Alarm:
         steps = self.detector.steps_between()[:, row]
         which = int(steps.argmax())
         lasting = self.detector.lasting_of(row, which)
         sure = self.detector.tails.sureness(which, row) if which < WALKS else 2.0
         return Alarm(
-            key, value, STATISTICS[which], lasting * self.step_seconds, float(steps[which]), sure,
+            int(self._numbers[row]), STATISTICS[which], lasting * self.step_seconds, float(steps[which]), sure,
             self.detector.range_of(row),
         )  # fmt: skip
 
     # -- rows
 
-    def _admit(self, signals: Mapping[Key, Value]) -> None:
-        new = [key for key in signals if key not in self._rows]
+    @property
+    def has_just_looked(self) -> bool:
+        """Whether signals that are gone have just given their rows back; once in 1,000 steps."""
+        return self._step % _GONE_STEPS == 1
+
+    def _row(self, number: int) -> int:
+        return int(self._rows[number]) if number < len(self._rows) else _NO_ROW
+
+    def numbers(self) -> Numbers:
+        """Return the signals that have a row."""
+        return self._numbers[self._numbers >= 0]
+
+    def _admit(self, said: npt.NDArray[np.intp], directions: npt.NDArray[np.int8]) -> None:
+        self._rows = longer(self._rows, len(directions), _NO_ROW)
         if self._step % _GONE_STEPS == 0:
             self._give_back()
-        if not new:
+        new = said[self._rows[said] < 0]
+        free = np.flatnonzero(self._numbers < 0)
+        if len(new) > len(free):
+            count = self.detector.count
+            self._grow(min(max(count + count // 4, count + len(new) - len(free)), MOST_SIGNALS))
+            free = np.flatnonzero(self._numbers < 0)
+        new = new[: len(free)]
+        if not len(new):
             return
-        short = len(new) - len(self._free)
-        if short > 0:
-            self._grow(min(max(2 * self.detector.count, self.detector.count + short), MOST_SIGNALS))
-        taken = [(key, self._free.pop()) for key in new if self._free]
-        for key, row in taken:
-            self._rows[key], self._keys[row] = row, key
-            self._born[row] = self._seen[row] = self._step
-            self.detector.face(row, signals[key].direction)
+        rows = free[: len(new)]
+        self._rows[new], self._numbers[rows] = rows, new
+        self._born[rows] = self._seen[rows] = self._step
+        self.detector.face(rows, directions[new])
         self.detector.prepare()
 
     def _grow(self, count: int) -> None:
-        more = count - self.detector.count
-        self._free = [*range(count - 1, self.detector.count - 1, -1), *self._free]
         self.detector = self.detector.grown(count)
         self._earlier = [self.detector.walks.copy(), self.detector.walks.copy()]
-        self._keys += [None] * more
-        self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
-        self._born = np.concatenate([self._born, np.zeros(more, np.int64)])
+        self._numbers = longer(self._numbers, count, _NO_ROW)
+        self._seen, self._born = longer(self._seen, count), longer(self._born, count)
 
     def _give_back(self) -> None:
-        gone = [key for key, row in self._rows.items() if self._step - self._seen[row] > _GONE_STEPS]
-        if not gone:
+        rows = np.flatnonzero((self._numbers >= 0) & (self._step - self._seen > _GONE_STEPS))
+        if not len(rows):
             return
-        rows = [self._rows.pop(key) for key in gone]
-        for row in rows:
-            self._keys[row] = None
+        self._rows[self._numbers[rows]], self._numbers[rows] = _NO_ROW, _NO_ROW
         asked = self.detector.asked[rows].copy()
-        self.detector.forget(np.array(rows))
+        self.detector.forget(rows)
         self.detector.asked[rows] = asked
         self.detector.prepare()
-        self._free += rows
 
     # -- what outlives the process
 
-    def save(self, most_bytes: int) -> dict[str, Any]:
-        """Return what was learnt of as many signals as fit, those first that are known for longest."""
-        known = sorted(self._rows.items(), key=lambda pair: -float(self.detector.age[pair[1]]))
-        saved: dict[str, Any] = {}
-        for key, row in known:
-            if not self.detector.is_judging[row]:
-                continue
-            numbers, content = packed(self.detector, row)
-            text = base64.b64encode(content).decode("ascii")
-            names = [key.name, [list(pair) for pair in key.attributes], key.statistic]
-            most_bytes -= len(text) + len(json.dumps([names, numbers])) + len(json.dumps(key.text)) + 10
-            if most_bytes < 0:
-                break
-            saved[key.text] = [*names, numbers, text]
-        return saved
+    def oldest(self, most: int) -> npt.NDArray[np.intp]:
+        """Return the rows of at most so many signals that are judged, those first that are known for longest."""
+        known = np.flatnonzero((self._numbers >= 0) & self.detector.is_judging)
+        return known[np.argsort(-self.detector.age[known], kind="stable")][:most]
 
-    def load(self, saved: Mapping[str, Any]) -> None:
+    def save(self, most: int) -> tuple[Numbers, list[bytes]]:
+        """Return at most so many signals, those first that are known for longest, with what was learnt of each."""
+        rows = self.oldest(most)
+        return self._numbers[rows], kept.packed(self.detector, rows)
+
+    def load(self, numbers: npt.NDArray[np.intp], content: list[bytes]) -> None:
         """
-        Go on with what was learnt.
+        Go on with what was learnt of the signals of these *numbers*.
 
         Raises:
             ValueError: it is not what `save` returns.
         """
-        found = []
-        for name, attributes, statistic, numbers, text in saved.values():
-            key = Key(str(name), tuple((str(one), str(two)) for one, two in attributes), str(statistic))
-            found.append((key, [float(one) for one in numbers], base64.b64decode(text, validate=True)))
         fresh = Rhythm(self.step_seconds)
-        fresh._admit({key: Value(0.0, 0.0, "", int(numbers[0])) for key, numbers, _ in found})
-        for key, numbers, content in found:
-            unpack(fresh.detector, fresh._rows[key], numbers, content)
+        fresh._admit(numbers, np.zeros(int(numbers.max(initial=-1)) + 1, np.int8))
+        kept.unpack(fresh.detector, fresh._rows[numbers].astype(np.intp), content)
         fresh.detector.prepare()
         self.__dict__.update(fresh.__dict__)

@@ -1,0 +1,183 @@
+"""What all series of a service say over some intervals, in arrays over their places, and what that is as signals."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from holter.distribution import Histogram
+from holter.metric import Series
+from holter.model import Reading, Snapshot
+from holter.pooled import Pool
+from holter.signals import ERROR_RATIO, FIRST_QUANTILE, MEAN, RATE, WIDTH, Entry, Places, Value, longer
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+_SHARES: Final = (0.5, 0.9, 0.99)
+_LEAST: Final = np.array([5, 20, 100])
+"""Of how many values each quantile says something."""
+_LEAST_MEAN: Final = 3
+_SHRUNK: Final = 0.375
+_JITTER: Final = 0.15
+_DAY_SECONDS: Final = 86_400.0
+_ARRAYS: Final = (("count", 0.0), ("total", 0.0), ("failed", 0.0), ("last", np.nan), ("is_present", 0.0))
+
+
+class Stretch:
+    """All series over some intervals, by the *places* that series have."""
+
+    count: Floats
+    total: Floats
+    failed: Floats
+    last: Floats
+    is_present: Bools
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self.seconds = 0.0
+        self.pool = Pool()
+        # The last element takes what is nowhere.
+        for name, fill in _ARRAYS:
+            setattr(self, name, np.full(1, fill, bool if name == "is_present" else float))
+
+    def _fit(self) -> None:
+        size = self._places.size + 1
+        if len(self.count) < size:
+            for name, fill in _ARRAYS:
+                setattr(self, name, longer(getattr(self, name)[:-1], size, fill))
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Take in the interval of *snapshot*."""
+        self.seconds += snapshot.interval_ns / 1e9
+        found = snapshot.series
+        present = [entry.place for entry in self._entries(found, found)]
+        entries, readings = self._entries(snapshot.interval, found), list(snapshot.interval.values())
+        self._fit()
+        self.is_present[present] = True
+        if readings:
+            self._count(entries, readings)
+
+    def _entries(self, keys: Any, found: Any) -> list[Entry]:
+        known = self._places.entries
+        entries = [known.get(key) for key in keys]
+        if None in entries or any(
+            entry.series is not found[key] for key, entry in zip(keys, entries, strict=True) if entry is not None
+        ):
+            return [self._entry(key, found) for key in keys]
+        return [entry for entry in entries if entry is not None]
+
+    def _entry(self, key: int, found: dict[int, Series]) -> Entry:
+        entry = self._places.entries.get(key)
+        return entry if entry is not None and entry.series is found[key] else self._places.enter(key, found)
+
+    def _count(self, entries: list[Entry], readings: list[Reading]) -> None:
+        at = np.array([entry.place for entry in entries])
+        count = np.array([reading.count for reading in readings], float)
+        np.add.at(self.count, at, count)
+        np.add.at(self.total, at, np.array([reading.sum for reading in readings], float))
+        has_failed = np.array([entry.has_failed for entry in entries])
+        if has_failed.any():
+            np.add.at(self.failed, at[has_failed], count[has_failed])
+        last = np.array([reading.last for reading in readings], float)
+        known = ~np.isnan(last)
+        self.last[at[known]] = last[known]
+        held = [
+            (entry.place, reading.histogram)
+            for entry, reading in zip(entries, readings, strict=True)
+            if entry.has_histogram and isinstance(reading.histogram, Histogram)
+        ]
+        if held:
+            self.pool.add([place for place, _ in held], [histogram for _, histogram in held])
+
+    def presence(self) -> Bools:
+        """Return which places had a series."""
+        self._fit()
+        return self.is_present[:-1]
+
+    def join(self, other: Stretch) -> None:
+        """Take in a stretch that came later."""
+        self._fit()
+        other._fit()
+        self.seconds += other.seconds
+        self.count += other.count
+        self.total += other.total
+        self.failed += other.failed
+        np.copyto(self.last, other.last, where=~np.isnan(other.last))
+        self.is_present |= other.is_present
+        self.pool.join(other.pool)
+
+
+class Ratios:
+    """The error ratio of each series by now, against which few calls and many are put on one scale."""
+
+    def __init__(self) -> None:
+        self.bad = np.zeros(0)
+        self.calls = np.zeros(0)
+
+    def fit(self, size: int) -> None:
+        """Have room for so many series."""
+        self.bad, self.calls = longer(self.bad, size), longer(self.calls, size)
+
+    def known(self, place: int) -> list[float]:
+        """Return how many failed of how many at a place, both fading."""
+        return [float(self.bad[place]), float(self.calls[place])] if place < len(self.bad) else [0.0, 0.0]
+
+    def set(self, place: int, bad: float, calls: float) -> None:
+        """Go on from what was known at a place."""
+        self.fit(place + 1)
+        self.bad[place], self.calls[place] = bad, calls
+
+    def residuals(self, at: npt.NDArray[np.intp], failed: Floats, count: Floats, weight: float) -> Floats:
+        """
+        Return how many standard deviations more failed than is usual, given the volume; of few calls as of many.
+
+        Anscombe's root (1948): counts about their expectation, with a variance of 1 whatever that is. At the places
+        *at* the usual then goes a *weight* of the way.
+        """
+        bad, calls = self.bad[at], self.calls[at]
+        usual = np.where(calls > 0, bad, failed) / np.where(calls > 0, calls, count)
+        self.bad[at], self.calls[at] = bad * (1 - weight) + failed, calls * (1 - weight) + count
+        return np.asarray(2.0 * (np.sqrt(failed + _SHRUNK) - np.sqrt(count * usual + _SHRUNK)))
+
+
+class Told:
+    """What the signals of a *stretch*, of *nominal_seconds* or thereabouts, say: ``judged``, by number, else NaN."""
+
+    def __init__(self, stretch: Stretch, places: Places, ratios: Ratios, nominal_seconds: float) -> None:
+        is_there, seconds = stretch.presence(), stretch.seconds
+        size = len(is_there)
+        ratios.fit(size)
+        # Counts stay whole while intervals only jitter; of a stretch that is much longer the same time is taken.
+        fits = abs(seconds / nominal_seconds - 1.0) <= _JITTER
+        part = 1.0 if fits else nominal_seconds / seconds
+        self._places, self._rate_scale = places, 1.0 / (seconds * part)
+        is_level = places.is_level
+        count, total = stretch.count[:size], stretch.total[:size]
+        self._errors = np.full(size, np.nan)
+        judged = np.full((size, WIDTH), np.nan)
+        grown = np.where(places.is_counter, total, count) * part
+        judged[:, RATE] = np.where(is_there, np.where(is_level, stretch.last[:size], grown), np.nan)
+        is_histogram = is_there & ~is_level & ~places.is_counter
+        at = np.flatnonzero(is_histogram & places.has_errors & (count > 0))
+        failed = stretch.failed[at]
+        self._errors[at] = failed / count[at]
+        judged[at, ERROR_RATIO] = ratios.residuals(at, failed, count[at], seconds / _DAY_SECONDS)
+        at = np.flatnonzero(is_histogram & (count >= _LEAST_MEAN))
+        judged[at, MEAN] = total[at] / count[at]
+        at, seen, quantiles = stretch.pool.quantiles(_SHARES)
+        judged[at, FIRST_QUANTILE:] = np.where(seen[:, None] >= _LEAST, quantiles, np.nan)
+        self.judged: Floats = judged.ravel()
+
+    def value(self, number: int) -> Value:
+        """Return what a signal says, in people's terms too."""
+        judged, unit = float(self.judged[number]), self._places.unit(number)
+        place, which = divmod(number, WIDTH)
+        if which == ERROR_RATIO:
+            return Value(judged, float(self._errors[place]), unit, 1)
+        if which == RATE and not self._places.is_level[place]:
+            return Value(judged, judged * self._rate_scale, unit, 0, self._rate_scale)
+        way = int(self._places.is_longer_trouble[place]) if which >= MEAN else 0
+        return Value(judged, judged, unit, way)

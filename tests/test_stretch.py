@@ -1,0 +1,94 @@
+"""What series say over some intervals, signal by signal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from contracts.check import Course
+from holter.signals import Places, Value
+from holter.stretch import Ratios, Stretch, Told
+
+
+def told(course: Course, seconds: float = 10.0) -> dict[str, Value]:
+    """Return what the signals of one interval say, by their words."""
+    places = Places()
+    stretch = Stretch(places)
+    stretch.add(course.tick(seconds))
+    told = Told(stretch, places, Ratios(), 10.0)
+    return {places.key(int(at)).words: told.value(int(at)) for at in np.flatnonzero(~np.isnan(told.judged))}
+
+
+def test_a_call_has_rate_errors_mean_and_quantiles() -> None:
+    """Those that failed are calls too; a quantile that few values tell nothing of is left out."""
+    course = Course()
+    course.calls("predict", [0.1] * 15 + [0.3] * 3)
+    course.calls("predict", [0.1] * 2, "error", "ValueError")
+    course.series[1] = course.series[1].__class__(
+        1, course.series[1].name, "s", "histogram", course.series[1].attributes, 0
+    )
+    found = told(course)
+    assert {"rate", "error ratio", "mean", "p50", "p90"} == {name.removesuffix(" of predict") for name in found}
+    assert (2.0, 0.1, 1) == (
+        found["rate of predict"].told, found["error ratio of predict"].told, found["mean of predict"].direction,
+    )  # fmt: skip
+    assert found["mean of predict"].told == pytest.approx(0.13)
+    assert found["p90 of predict"].told == pytest.approx(0.3, rel=0.02)
+
+
+def test_counters_and_gauges_have_one_signal_each() -> None:
+    """What it grew by, and the newest value."""
+    course = Course()
+    course.record("app.hits", [(course.now_ns, 3.0), (course.now_ns, 4.0)], "counter", "{hit}")
+    course.record("app.queue", [(course.now_ns, 3.0), (course.now_ns + 1, 8.0)], "gauge", "{item}")
+    assert {"rate of app.hits": 0.7, "app.queue": 8.0} == {
+        name: round(one.told, 9) for name, one in told(course).items()
+    }
+
+
+def test_silence_is_a_rate_of_zero_and_no_mean() -> None:
+    """A series that exists and did not move."""
+    course = Course()
+    course.calls("predict", [0.1] * 10)
+    told(course)
+    assert {"rate of predict": 0.0} == {name: one.told for name, one in told(course).items()}
+
+
+def test_an_interval_that_is_twice_as_long_is_no_doubled_rate() -> None:
+    """While one that jitters leaves counts whole."""
+    course = Course()
+    course.calls("predict", [0.1] * 40)
+    assert 20.0 == told(course, 20.0)["rate of predict"].judged
+    course.calls("predict", [0.1] * 21)
+    assert 21.0 == told(course, 10.3)["rate of predict"].judged
+
+
+@pytest.mark.parametrize("calls", [3, 50, 2_000])
+def test_errors_are_on_one_scale_whatever_the_volume(calls: int) -> None:
+    """Their residual has a mean near 0 and a deviation of 1 at most, of few calls as of many."""
+    random, ratios, at = np.random.default_rng(1), Ratios(), np.array([2])
+    ratios.fit(3)
+    found = [
+        ratios.residuals(at, random.binomial(calls, 0.02, 1).astype(float), np.array([float(calls)]), 1e-4)[0]
+        for _ in range(3_000)
+    ][500:]
+    assert abs(np.mean(found)) < 0.3
+    assert 0.2 < np.std(found) < 1.2
+
+
+def test_two_stretches_joined_say_what_one_of_both_says() -> None:
+    """Counts, levels and quantiles, of series that come later too."""
+    random = np.random.default_rng(1)
+    course, places = Course(), Places()
+    parts, whole = [Stretch(places), Stretch(places)], Stretch(places)
+    for part in parts:
+        for call in ("predict", "embed") if part is parts[1] else ("predict",):
+            course.calls(call, random.lognormal(size=150).tolist())
+        course.record("app.queue", [(course.now_ns, float(random.integers(9)))], "gauge", "{item}")
+        snapshot = course.tick(10.0)
+        part.add(snapshot)
+        whole.add(snapshot)
+    parts[0].join(parts[1])
+    told = [Told(one, places, Ratios(), 20.0).judged for one in (parts[0], whole)]
+    np.testing.assert_array_equal(told[0], told[1])
+    assert 12 == np.isfinite(told[0]).sum() - 1
