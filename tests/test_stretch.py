@@ -7,7 +7,7 @@ import pytest
 
 from contracts.check import Course
 from holter.signals import Places, Value
-from holter.stretch import Ratios, Stretch, Told
+from holter.stretch import Norms, Stretch, Told
 
 
 def told(course: Course, seconds: float = 10.0) -> dict[str, Value]:
@@ -15,7 +15,7 @@ def told(course: Course, seconds: float = 10.0) -> dict[str, Value]:
     places = Places()
     stretch = Stretch(places)
     stretch.add(course.tick(seconds))
-    told = Told(stretch, places, Ratios(), 10.0)
+    told = Told(stretch, places, Norms(), 10.0)
     return {places.key(int(at)).words: told.value(int(at)) for at in np.flatnonzero(~np.isnan(told.judged))}
 
 
@@ -66,10 +66,10 @@ def test_an_interval_that_is_twice_as_long_is_no_doubled_rate() -> None:
 @pytest.mark.parametrize("calls", [3, 50, 2_000])
 def test_errors_are_on_one_scale_whatever_the_volume(calls: int) -> None:
     """Their residual has a mean near 0 and a deviation of 1 at most, of few calls as of many."""
-    random, ratios, at = np.random.default_rng(1), Ratios(), np.array([2])
-    ratios.fit(3)
+    random, norms, at = np.random.default_rng(1), Norms(), np.array([2])
+    norms.fit(3)
     found = [
-        ratios.residuals(at, random.binomial(calls, 0.02, 1).astype(float), np.array([float(calls)]), 1e-4)[0]
+        norms.residuals(at, random.binomial(calls, 0.02, 1).astype(float), np.array([float(calls)]), 1e-4)[0]
         for _ in range(3_000)
     ][500:]
     assert abs(np.mean(found)) < 0.3
@@ -89,6 +89,16 @@ def test_two_stretches_joined_say_what_one_of_both_says() -> None:
         part.add(snapshot)
         whole.add(snapshot)
     parts[0].join(parts[1])
-    told = [Told(one, places, Ratios(), 20.0).judged for one in (parts[0], whole)]
+    told = [Told(one, places, Norms(), 20.0).judged for one in (parts[0], whole)]
     np.testing.assert_array_equal(told[0], told[1])
     assert 12 == np.isfinite(told[0]).sum() - 1
+
+
+def test_what_few_values_say_counts_less_than_what_the_usual_number_says() -> None:
+    """Deviations of a mean of a ninth of the values are three times as large, and count a third; more count once."""
+    norms, at = Norms(), np.array([0])
+    norms.fit(1)
+    for _ in range(1_000):
+        assert 1.0 == pytest.approx(norms.weights(at, np.array([90.0]), 1e-4)[0])
+    assert 1 / 3 == pytest.approx(norms.weights(at, np.array([10.0]), 1e-4)[0], rel=0.01)
+    assert 1.0 == norms.weights(at, np.array([900.0]), 1e-4)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,8 @@ _LEAST_MEAN: Final = 3
 _SHRUNK: Final = 0.375
 _JITTER: Final = 0.15
 _DAY_SECONDS: Final = 86_400.0
+_VOLUME_DAYS: Final = 3.0
+_NORMS: Final = ("bad", "calls", "volume", "seen")
 _ARRAYS: Final = (("count", 0.0), ("total", 0.0), ("failed", 0.0), ("last", np.nan), ("is_present", 0.0))
 
 
@@ -110,25 +113,42 @@ class Stretch:
         self.pool.join(other.pool)
 
 
-class Ratios:
-    """The error ratio of each series by now, against which few calls and many are put on one scale."""
+class Norms:
+    """What is usual of each series by now: its error ratio, and how many values an interval has."""
 
     def __init__(self) -> None:
         self.bad = np.zeros(0)
         self.calls = np.zeros(0)
+        self.volume = np.zeros(0)
+        self.seen = np.zeros(0)
 
     def fit(self, size: int) -> None:
         """Have room for so many series."""
-        self.bad, self.calls = longer(self.bad, size), longer(self.calls, size)
+        for name in _NORMS:
+            setattr(self, name, longer(getattr(self, name), size))
 
     def known(self, place: int) -> list[float]:
-        """Return how many failed of how many at a place, both fading."""
-        return [float(self.bad[place]), float(self.calls[place])] if place < len(self.bad) else [0.0, 0.0]
+        """Return what is usual at a place, to be given to `set`."""
+        self.fit(place + 1)
+        return [float(getattr(self, name)[place]) for name in _NORMS]
 
-    def set(self, place: int, bad: float, calls: float) -> None:
+    def set(self, place: int, known: Sequence[float]) -> None:
         """Go on from what was known at a place."""
         self.fit(place + 1)
-        self.bad[place], self.calls[place] = bad, calls
+        for name, value in zip(_NORMS, known, strict=True):
+            getattr(self, name)[place] = value
+
+    def weights(self, at: npt.NDArray[np.intp], count: Floats, days: float) -> Floats:
+        """
+        Return by what the distance of a mean or a quantile from the usual is to be multiplied, at most 1.
+
+        What few values say scatters more, by the root of their number: where there are fewer than usual, that is no
+        news. At the places *at* the usual then goes the share of three days that *days* are of the way.
+        """
+        pace = np.maximum(days / _VOLUME_DAYS, 1.0 / (self.seen[at] + 1.0))
+        self.seen[at] += 1.0
+        self.volume[at] += pace * (count - self.volume[at])
+        return np.sqrt(np.minimum(count / np.maximum(self.volume[at], 1e-9), 1.0))
 
     def residuals(self, at: npt.NDArray[np.intp], failed: Floats, count: Floats, weight: float) -> Floats:
         """
@@ -146,10 +166,10 @@ class Ratios:
 class Told:
     """What the signals of a *stretch*, of *nominal_seconds* or thereabouts, say: ``judged``, by number, else NaN."""
 
-    def __init__(self, stretch: Stretch, places: Places, ratios: Ratios, nominal_seconds: float) -> None:
+    def __init__(self, stretch: Stretch, places: Places, norms: Norms, nominal_seconds: float) -> None:
         is_there, seconds = stretch.presence(), stretch.seconds
         size = len(is_there)
-        ratios.fit(size)
+        norms.fit(size)
         # Counts stay whole while intervals only jitter; of a stretch that is much longer the same time is taken.
         fits = abs(seconds / nominal_seconds - 1.0) <= _JITTER
         part = 1.0 if fits else nominal_seconds / seconds
@@ -164,12 +184,17 @@ class Told:
         at = np.flatnonzero(is_histogram & places.has_errors & (count > 0))
         failed = stretch.failed[at]
         self._errors[at] = failed / count[at]
-        judged[at, ERROR_RATIO] = ratios.residuals(at, failed, count[at], seconds / _DAY_SECONDS)
+        judged[at, ERROR_RATIO] = norms.residuals(at, failed, count[at], seconds / _DAY_SECONDS)
         at = np.flatnonzero(is_histogram & (count >= _LEAST_MEAN))
         judged[at, MEAN] = total[at] / count[at]
         at, seen, quantiles = stretch.pool.quantiles(_SHARES)
         judged[at, FIRST_QUANTILE:] = np.where(seen[:, None] >= _LEAST, quantiles, np.nan)
         self.judged: Floats = judged.ravel()
+        weights = np.ones((size, WIDTH))
+        at = np.flatnonzero(is_histogram)
+        weights[at, MEAN:] = norms.weights(at, count[at], seconds / _DAY_SECONDS)[:, None]
+        self.weights: Floats = weights.ravel()
+        """By what the distance of each from the usual is to be multiplied."""
 
     def value(self, number: int) -> Value:
         """Return what a signal says, in people's terms too."""

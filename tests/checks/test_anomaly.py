@@ -227,8 +227,8 @@ def test_what_does_not_fit_is_said() -> None:
     [
         {},
         {"series": []},
-        {"series": [["app.queue", [], [["value"], []], ["AAAA", ""], [[0, 0], [0, 0]]]]},
-        {"series": [["app.queue", [], [["none"], []], ["", ""], [[0, 0], [0, 0]]]]},
+        {"series": [["app.queue", [], [["value"], []], ["AAAA", ""], [[0] * 4] * 2]]},
+        {"series": [["app.queue", [], [["none"], []], ["", ""], [[0] * 4] * 2]]},
         [],
     ],
 )

@@ -20,7 +20,7 @@ def said(random: np.random.Generator, numbers: list[int], shift: float = 0.0, ro
 
 def judge(rhythm: Rhythm, told: np.ndarray, seconds: float) -> list[Alarm]:
     """Judge signals of which both ways are trouble."""
-    return rhythm.judge(told, np.zeros(len(told), np.int8), seconds)
+    return rhythm.judge(told, np.ones(len(told)), np.zeros(len(told), np.int8), seconds)
 
 
 def states(rhythm: Rhythm) -> dict[int, str]:

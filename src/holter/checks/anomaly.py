@@ -15,7 +15,7 @@ from holter.errors import ConfigurationError
 from holter.model import Alert, AlertState, AttributeValue, Snapshot
 from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
 from holter.signals import NOWHERE, STATISTICS, WIDTH, Key, Places, Value
-from holter.stretch import Ratios, Stretch, Told
+from holter.stretch import Norms, Stretch, Told
 from holter.surprise.governor import WEEK_SECONDS, Governor
 from holter.surprise.kept import BYTES
 from holter.surprise.rhythm import JUDGING, STATES, UNKNOWN, Alarm, Rhythm
@@ -81,7 +81,7 @@ class Anomaly:
         self._places = Places()
         self._rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
         self._stretches = [Stretch(self._places) for _ in _RHYTHMS]
-        self._ratios = [Ratios() for _ in _RHYTHMS]
+        self._norms = [Norms() for _ in _RHYTHMS]
         self._governor = Governor(per_week)
         self._incidents: list[_Incident] = []
         self._loosened_ns: int | None = None
@@ -103,8 +103,8 @@ class Anomaly:
             # Intervals jitter: what is all but full is full.
             if stretch.seconds < 0.95 * rhythm.step_seconds:
                 continue
-            told = Told(stretch, self._places, self._ratios[place], rhythm.step_seconds)
-            found = rhythm.judge(told.judged, self._places.directions(), snapshot.time_ns / 1e9)
+            told = Told(stretch, self._places, self._norms[place], rhythm.step_seconds)
+            found = rhythm.judge(told.judged, told.weights, self._places.directions(), snapshot.time_ns / 1e9)
             alarms += [(alarm, told.value(alarm.number)) for alarm in found]
             self._stretches[place] = Stretch(self._places)
             if place + 1 < len(self._rhythms):
@@ -127,8 +127,8 @@ class Anomaly:
         for stretch in self._stretches:
             is_needed |= stretch.presence()
         for place in self._places.free(is_needed):
-            for ratios in self._ratios:
-                ratios.set(place, 0.0, 0.0)
+            for norms in self._norms:
+                norms.set(place, [0.0] * len(norms.known(place)))
 
     def _share(self) -> None:
         """Give each signal that is judged its share of the rate."""
@@ -260,7 +260,7 @@ class Anomaly:
             kinds = ("value",) if self._places.is_level[place] else STATISTICS
             said = [[kinds[one] for one, _ in part] for part in parts]
             told = [base64.b64encode(b"".join(content for _, content in part)).decode("ascii") for part in parts]
-            row = [name, attributes, said, told, [ratios.known(place) for ratios in self._ratios]]
+            row = [name, attributes, said, told, [norms.known(place) for norms in self._norms]]
             left -= len(json.dumps(row, separators=(",", ":"))) + 1
             if left < 0:
                 break
@@ -288,15 +288,15 @@ class Anomaly:
 
     def _load_series(self, saved: Iterable[Any]) -> None:
         found: list[tuple[list[int], list[bytes]]] = [([], []) for _ in _RHYTHMS]
-        for name, pairs, levels, told, ratios in saved:
+        for name, pairs, levels, told, norms in saved:
             attributes = tuple((str(one), str(two)) for one, two in pairs)
             for (numbers, contents), statistics, text in zip(found, levels, told, strict=True):
                 content = base64.b64decode(text, validate=True)
                 numbers += [self._places.number(Key(str(name), attributes, str(one))) for one in statistics]
                 contents += [content[at : at + BYTES] for at in range(0, len(content), BYTES)]
             place = self._places.place((str(name), attributes))
-            for known, (bad, calls) in zip(self._ratios, ratios, strict=True):
-                known.set(place, float(bad), float(calls))
+            for one, known in zip(self._norms, norms, strict=True):
+                one.set(place, [float(value) for value in known])
         for rhythm, (numbers, contents) in zip(self._rhythms, found, strict=True):
             rhythm.load(np.array(numbers, np.intp), contents)
 

@@ -31,6 +31,7 @@ _COLUMN: Final = _DRIFTS[:, None]
 _RISE: Final = slice(0, len(_DRIFTS))
 _FALL: Final = slice(len(_DRIFTS), 2 * len(_DRIFTS))
 _SCATTER: Final = 2 * len(_DRIFTS)
+_DRIFTS_DOWN: Final = -_COLUMN
 _STEEP: Final = np.array([1, 3])
 _HELD_STEPS: Final = 4
 """After an alarm so many steps teach nothing, and those that follow while a steep walk is not down."""
@@ -100,7 +101,8 @@ class Detector:
         self.began = np.full(count, np.nan)
         self.age = np.zeros(count)
         """How many values each signal had."""
-        self.walks = np.zeros((WALKS, count), np.float32)
+        self._state = np.zeros((len(STATISTICS), count), np.float32)
+        self.walks = self._state[:WALKS]
         self.lasting = np.zeros((WALKS, count), np.uint16)
         self._lasted = np.zeros((WALKS, count), np.uint16)
         """How many steps ago each walk was 0."""
@@ -113,7 +115,8 @@ class Detector:
         self.held = np.zeros(count, np.int8)
         self._are_held = False
         self.asked: Floats = np.full(count, np.inf)
-        self.heights = np.zeros((len(STATISTICS), count))
+        self.heights = self._state
+        """How high each statistic was at the last update, before walks began anew."""
         self.judged = np.zeros(count, np.bool_)
         self._highest = np.zeros((WALKS, count), np.float32)
         self._values = np.full((count, BLOCK), np.nan, np.float32)
@@ -137,7 +140,7 @@ class Detector:
             self._learn()
         given = np.asarray(values, float)
         known = np.isfinite(given)
-        all_known = bool(known.all())
+        all_known = np.count_nonzero(known) == self.count
         self._now = time_seconds
         if self._are_new:
             self._begin(given, known)
@@ -153,14 +156,16 @@ class Detector:
             self._bins = np.repeat(self._bins, self.count, axis=0)
         self._bins[:, at] = bins
         self.age += known
-        self.judged = judged = known & self.is_judging
+        self.judged = judged = self.is_judging if all_known else known & self.is_judging
         self._walk((scores - self.baseline.usual(bins)) * self._per_scatter, judged)
-        above = moved - self._median
-        heights = self.heights
-        heights[:WALKS] = self.walks
-        np.log1p(np.maximum(above / self._up, 0.0), out=heights[WALKS])
-        np.log1p(np.maximum(-above / self._down, 0.0), out=heights[WALKS + 1])
-        high: Bools = (heights > self._unusual_heights).any(0) & judged
+        outside = np.divide(moved - self._median, self._unit)
+        np.maximum(outside, 0.0, out=outside)
+        self.heights = heights = self._state
+        np.log1p(outside, out=heights[_VALUES])
+        over = heights > self._unusual_heights
+        if not self._are_held and not np.count_nonzero(over):
+            return np.zeros(self.count, np.bool_)
+        high: Bools = over.any(0) & judged
         if self._are_held:
             # What has called for an alarm is unusual until its walks have come down by themselves.
             is_up = (self.walks[_STEEP] > 0.0).any(0)
@@ -173,6 +178,8 @@ class Detector:
         alarms: Bools = (heights > self._thresholds).any(0) & judged & ~self.is_unjudgeable
         anew = (heights > self._anew_heights).any(0) & judged
         if anew.any():
+            # How high they were is still to be told.
+            self.heights = heights.copy()
             self._lasted[:, anew] = self.lasting[:, anew]
             self.walks[:, anew] = 0.0
             self.held[alarms & (self.asked >= _SURE_STEPS)] = _HELD_STEPS
@@ -184,12 +191,14 @@ class Detector:
         clipped = np.minimum(np.maximum(residual, -_CLIP), _CLIP)
         step = self._step
         np.subtract(clipped, _COLUMN, out=step[_RISE])
-        np.subtract(-_COLUMN, clipped, out=step[_FALL])
-        counted = np.minimum(np.maximum(clipped, self.sides[0]), self.sides[1])
+        np.subtract(_DRIFTS_DOWN, clipped, out=step[_FALL])
+        counted = clipped
+        if self._are_one_sided:
+            counted = np.minimum(np.maximum(clipped, self.sides[0]), self.sides[1])
         excess = (counted * counted - self.square[0]) * self._per_square
         np.minimum(excess, _CLIP, out=excess)
         np.subtract(excess, _SCATTER_DRIFT, out=step[_SCATTER])
-        if not judged.all():
+        if np.count_nonzero(judged) < self.count:
             step *= judged
         self.walks += step
         np.maximum(self.walks, 0.0, out=self.walks)
@@ -215,6 +224,10 @@ class Detector:
         way = np.broadcast_to(np.asarray(direction, float), rows.shape)
         self.share[:, rows] = shares(way)
         self.sides[:, rows] = np.where(way > 0, 0.0, -_CLIP), np.where(way < 0, 0.0, _CLIP)
+
+    def medians(self, rows: npt.NDArray[np.integer[Any]]) -> Floats:
+        """Return the median of what the signals of *rows* did so far; NaN before 64 values."""
+        return np.where(self.is_judging[rows], self._median[rows] + self.origin[rows], np.nan)
 
     def range_of(self, row: int) -> tuple[float, float]:
         """Return between which values 95 of 100 of a signal's lie at this time, by what it did so far."""
@@ -339,6 +352,8 @@ class Detector:
         least = np.maximum(0.1 * np.maximum(up, down), 1e-6 * np.abs(median) + 1e-12)
         self._median = median
         self._up, self._down = np.maximum(up, least), np.maximum(down, least)
+        self._unit = np.stack([self._up, -self._down])
+        self._are_one_sided = bool((self.sides == 0.0).any())
         self._step = np.zeros((WALKS, self.count))
         self._set_thresholds()
 

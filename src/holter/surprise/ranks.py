@@ -60,21 +60,24 @@ class Ranks:
         self._rows = np.arange(len(self.known)) * QUANTILES
         # Of n values none is rarer than one in n + 1.
         self._furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
+        self._least = -self._furthest
 
     def scores(self, values: npt.NDArray[np.float32]) -> Floats:
         """Return the bounded score of each of the finite *values*, ties at the middle of their ranks."""
-        column = values[:, None]
-        below = (self.quantiles < column).sum(1)
-        until = (self.quantiles <= column).sum(1)
-        flat, at = self.quantiles.ravel(), self._rows + np.minimum(np.maximum(below, 1), QUANTILES - 1)
-        low, high = flat[at - 1], flat[at]
-        width = high - low
-        with np.errstate(divide="ignore", invalid="ignore"):
-            part = np.minimum(np.maximum((values - low) / width, -0.5), 1.5)
-        between = (at - self._rows - 1 + part) * _SPACING + GRID[0]
-        scores = np.where((until > below) | (width <= 0), _TIED[below * _STEP + until], between)
-        furthest = self._furthest
-        bounded: Floats = np.minimum(np.maximum(scores, -furthest), furthest)
+        column, flat = values[:, None], self.quantiles.ravel()
+        below = np.add.reduce(self.quantiles < column, 1, np.intp)
+        until = np.add.reduce(self.quantiles <= column, 1, np.intp)
+        place = np.minimum(np.maximum(below, 1), QUANTILES - 1)
+        at = self._rows + place
+        low = flat[at - 1]
+        width = flat[at] - low
+        scores = _TIED[below * _STEP + until]
+        is_between = (until == below) & (width > 0)
+        part = np.divide(values - low, width, out=np.zeros_like(values), where=is_between)
+        between = (place - 1 + np.minimum(np.maximum(part, -0.5), 1.5)) * _SPACING + GRID[0]
+        np.copyto(scores, between, where=is_between)
+        np.minimum(scores, self._furthest, out=scores)
+        bounded: Floats = np.maximum(scores, self._least, out=scores)
         return bounded
 
     def spread(self) -> tuple[Floats, Floats, Floats]:

@@ -23,7 +23,7 @@ _SPARSE: Final = 0.1
 _LEAST_STEPS: Final = 640
 MOST_SIGNALS: Final = 100_000
 _LOOK_STEPS: Final = 5
-_PERIODS: Final = 2.0
+_PERIODS: Final = 3.0
 _SUDDEN_STEPS: Final = 60
 """What was on its way for no longer than that came suddenly."""
 _MOVED_STEPS: Final = 300.0
@@ -88,11 +88,14 @@ class Rhythm:
         """Let the alarms of each signal be so many steps apart in the mean."""
         self.detector.ask(steps_between)
 
-    def judge(self, judged: Floats, directions: npt.NDArray[np.int8], time_seconds: float) -> list[Alarm]:
+    def judge(
+        self, judged: Floats, weights: Floats, directions: npt.NDArray[np.int8], time_seconds: float
+    ) -> list[Alarm]:
         """
         Judge what the signals say now, by number, NaN for nothing; return those that call for an alarm.
 
-        *directions* are which way each is trouble, for those that are new.
+        The distance of each from its median counts *weights* times. *directions* are which way each is trouble, for
+        those that are new.
         """
         said = np.flatnonzero(np.isfinite(judged))
         self._admit(said, directions)
@@ -100,7 +103,7 @@ class Rhythm:
         is_known = rows >= 0
         rows = rows[is_known]
         values = np.full(self.detector.count, np.nan)
-        values[rows] = judged[said[is_known]]
+        values[rows] = self._weighed(rows, judged[said[is_known]], weights[said[is_known]])
         self._seen[rows] = self._step
         alarms = np.flatnonzero(self.detector.update(values, time_seconds))
         self._step += 1
@@ -108,6 +111,12 @@ class Rhythm:
             self._earlier = [self._earlier[1], self.detector.walks.copy()]
         found = ((row, self._alarm(row)) for row in alarms.tolist() if self._numbers[row] >= 0)
         return [one for row, one in found if not self._may_be_the_hour(row, one, time_seconds)]
+
+    def _weighed(self, rows: Numbers, judged: Floats, weights: Floats) -> Floats:
+        usual = self.detector.medians(rows)
+        # What has no past yet is taken as it is.
+        is_told = (weights < 1.0) & np.isfinite(usual)
+        return np.where(is_told, usual + (judged - usual) * weights, judged)
 
     def _may_be_the_hour(self, row: int, alarm: Alarm, time_seconds: float) -> bool:
         """Whether what came slowly may be the time of the day, which nobody knows before two days were seen."""
