@@ -32,8 +32,9 @@ _OURS: Final = (
 )  # fmt: skip
 _RISING: Final = (
     TRAINING_EPOCH, TRAINING_PROGRESS, TRAINING_RUN_DURATION, TRAINING_STEPS_DONE, TRAINING_STEPS_TOTAL,
-    "holter.call.oldest_active_age",
 )  # fmt: skip
+_AGES: Final = ("uptime", "_age")
+"""Ends of names of what rises by itself until it begins anew."""
 STATISTICS: Final = ("rate", "error_ratio", "mean", "p50", "p90", "p99")
 """The signals of a series, each at its place; a level has one, its value, in the place of the rate."""
 WIDTH: Final = len(STATISTICS)
@@ -213,4 +214,5 @@ def _name_of(series: Series) -> Name:
 
 def is_judged(series: Series) -> bool:
     """Whether a series has signals: neither holter's own figures nor what only rises."""
-    return not series.name.startswith(_OURS) and series.name not in _RISING
+    name = series.name
+    return not name.startswith(_OURS) and name not in _RISING and not name.endswith(_AGES)

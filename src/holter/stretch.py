@@ -13,6 +13,7 @@ from holter.metric import Series
 from holter.model import Reading, Snapshot
 from holter.pooled import Pool
 from holter.signals import ERROR_RATIO, FIRST_QUANTILE, MEAN, RATE, WIDTH, Entry, Places, Value, longer
+from holter.surprise.normal import score_of
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -22,6 +23,9 @@ _LEAST: Final = np.array([5, 20, 100])
 """Of how many values each quantile says something."""
 _LEAST_MEAN: Final = 3
 _SHRUNK: Final = 0.375
+_MANY: Final = 30.0
+_MOST_COUNTED: Final = 200
+_RARE: Final = 0.9999
 _JITTER: Final = 0.15
 _DAY_SECONDS: Final = 86_400.0
 _VOLUME_DAYS: Final = 3.0
@@ -152,15 +156,33 @@ class Norms:
 
     def residuals(self, at: npt.NDArray[np.intp], failed: Floats, count: Floats, weight: float) -> Floats:
         """
-        Return how many standard deviations more failed than is usual, given the volume; of few calls as of many.
+        Return how much more failed than is usual, given the volume, as the normal score of its middle share.
 
-        Anscombe's root (1948): counts about their expectation, with a variance of 1 whatever that is. At the places
-        *at* the usual then goes a *weight* of the way.
+        The mean of middle shares is a half whatever the volume, so that neither few calls nor many look like trouble
+        (Lancaster, 1961). At the places *at* the usual then goes a *weight* of the way.
         """
         bad, calls = self.bad[at], self.calls[at]
-        usual = np.where(calls > 0, bad, failed) / np.where(calls > 0, calls, count)
+        is_known = calls > 0
+        usual = (np.where(is_known, bad, failed) + 0.5) / (np.where(is_known, calls, count) + 1.0)
         self.bad[at], self.calls[at] = bad * (1 - weight) + failed, calls * (1 - weight) + count
-        return np.asarray(2.0 * (np.sqrt(failed + _SHRUNK) - np.sqrt(count * usual + _SHRUNK)))
+        return _score_of_count(failed, count * usual)
+
+
+def _score_of_count(count: Floats, mean: Floats) -> Floats:
+    """Return the normal score of the middle share of a Poisson *count*; what is too rare for it goes on by roots."""
+    # Anscombe's (1948): of a variance of 1 for any mean that is not small.
+    roots = 2.0 * (np.sqrt(count + _SHRUNK) - np.sqrt(mean + _SHRUNK))
+    few = np.flatnonzero((mean < _MANY) & (count < _MOST_COUNTED))
+    term = np.exp(-mean[few])
+    below, share = np.zeros(len(few)), np.zeros(len(few))
+    for one in range(int(count[few].max(initial=-1)) + 1):
+        share += np.where(count[few] == one, below + term / 2, 0.0)
+        below, term = below + term, term * mean[few] / (one + 1)
+    score = roots.copy()
+    score[few] = np.where(
+        share < _RARE, score_of(share), float(score_of(np.array(_RARE))) + np.maximum(roots[few], 0.0)
+    )
+    return score
 
 
 class Told:

@@ -80,6 +80,12 @@ def shares(direction: npt.ArrayLike = 0) -> Floats:
     return np.asarray(weights / weights.sum(0))
 
 
+# By which way is trouble: both, up, down, so that a way of -1 is the last.
+_SHARES: Final = shares([0, 1, -1])
+_SIDES: Final = np.array([[-_CLIP, 0.0, -_CLIP], [_CLIP, _CLIP, 0.0]], np.float32)
+"""Between what scores count for the scatter."""
+
+
 class Detector:
     """
     Judges *count* signals, one value each per *step_seconds*; see the module.
@@ -90,22 +96,22 @@ class Detector:
 
     def __init__(self, count: int, *, step_seconds: float, direction: npt.ArrayLike = 0) -> None:
         self.count, self.step_seconds = count, step_seconds
-        self.share: Floats = np.array(np.broadcast_to(shares(direction), (len(STATISTICS), count)))
-        way = np.broadcast_to(np.asarray(direction, float), (count,))
-        self.sides = np.stack([np.where(way > 0, 0.0, -_CLIP), np.where(way < 0, 0.0, _CLIP)]).astype(np.float32)
-        """Between what scores count for the scatter."""
+        self.way = np.zeros(count, np.int8)
+        """Which way each signal is trouble."""
+        self.way[:] = direction
         self.ranks, self.baseline = Ranks(count), Baseline(count, step_seconds)
         self.tails, self.extremes, self.memory = Tails(count, BLOCK, _LEVEL, _EXCESS), Extremes(count), Memory(count)
         self.origin = np.full(count, np.nan)
         """The first value of each signal, from which the others are counted; NaN before it."""
         self.began = np.full(count, np.nan)
-        self.age = np.zeros(count)
+        self.age = np.zeros(count, np.float32)
         """How many values each signal had."""
         self._state = np.zeros((len(STATISTICS), count), np.float32)
         self.walks = self._state[:WALKS]
         self.lasting = np.zeros((WALKS, count), np.uint16)
-        self._lasted = np.zeros((WALKS, count), np.uint16)
         """How many steps ago each walk was 0."""
+        self._anew = np.zeros(0, np.intp), self.lasting[:, :0]
+        """Which signals' walks began anew at the last update, and how long ago they were 0 then."""
         self.scatter = np.ones(count, np.float32)
         """The mean square of scores about what is usual."""
         self.square = np.tile(np.array([[1.0], [1.35]], np.float32), (1, count))
@@ -114,7 +120,7 @@ class Detector:
         """For how many steps each signal has been unusual of late."""
         self.held = np.zeros(count, np.int8)
         self._are_held = False
-        self.asked: Floats = np.full(count, np.inf)
+        self.asked = np.full(count, np.inf, np.float32)
         self.heights = self._state
         """How high each statistic was at the last update, before walks began anew."""
         self.judged = np.zeros(count, np.bool_)
@@ -180,7 +186,8 @@ class Detector:
         if anew.any():
             # How high they were is still to be told.
             self.heights = heights.copy()
-            self._lasted[:, anew] = self.lasting[:, anew]
+            rows = np.flatnonzero(anew)
+            self._anew = rows, self.lasting[:, rows]
             self.walks[:, anew] = 0.0
             self.held[alarms & (self.asked >= _SURE_STEPS)] = _HELD_STEPS
             self._are_held = bool(self.held.any())
@@ -189,12 +196,13 @@ class Detector:
     def _walk(self, residual: Floats, judged: Bools) -> None:
         """Add a step to each walk, by a score over its scatter."""
         clipped = np.minimum(np.maximum(residual, -_CLIP), _CLIP)
-        step = self._step
+        step = np.empty(self.walks.shape)
         np.subtract(clipped, _COLUMN, out=step[_RISE])
         np.subtract(_DRIFTS_DOWN, clipped, out=step[_FALL])
         counted = clipped
         if self._are_one_sided:
-            counted = np.minimum(np.maximum(clipped, self.sides[0]), self.sides[1])
+            low, high = _SIDES[:, self.way]
+            counted = np.minimum(np.maximum(clipped, low), high)
         excess = (counted * counted - self.square[0]) * self._per_square
         np.minimum(excess, _CLIP, out=excess)
         np.subtract(excess, _SCATTER_DRIFT, out=step[_SCATTER])
@@ -217,13 +225,20 @@ class Detector:
 
     def lasting_of(self, row: int, statistic: int) -> int:
         """Return for how many steps a *statistic* had been above 0 when its signal last called for an alarm."""
-        return int(self._lasted[statistic, row]) if statistic < WALKS else 1
+        if statistic >= WALKS:
+            return 1
+        rows, lasting = self._anew
+        found = np.flatnonzero(rows == row)
+        return int(lasting[statistic, found[0]] if len(found) else self.lasting[statistic, row])
 
     def face(self, rows: npt.NDArray[np.intp], direction: npt.ArrayLike) -> None:
         """Let only more than usual count for the signals of *rows*, or less, or both; one *direction* each."""
-        way = np.broadcast_to(np.asarray(direction, float), rows.shape)
-        self.share[:, rows] = shares(way)
-        self.sides[:, rows] = np.where(way > 0, 0.0, -_CLIP), np.where(way < 0, 0.0, _CLIP)
+        self.way[rows] = direction
+
+    @property
+    def share(self) -> Floats:
+        """How the rate of each signal is shared by its statistics, ``(statistics, signals)``."""
+        return np.asarray(_SHARES[:, self.way])
 
     def medians(self, rows: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return the median of what the signals of *rows* did so far; NaN before 64 values."""
@@ -240,7 +255,7 @@ class Detector:
 
     def ask(self, steps_between: npt.ArrayLike) -> None:
         """Let the alarms of a signal be so many steps apart in the mean while nothing changes; infinite for none."""
-        self.asked = np.broadcast_to(np.asarray(steps_between, float), (self.count,)).copy()
+        self.asked = np.array(np.broadcast_to(np.asarray(steps_between, np.float32), (self.count,)))
         self._set_thresholds()
 
     # -- each block
@@ -257,7 +272,7 @@ class Detector:
         there = np.isfinite(values)
         has = judging & there.any(1)
         most, least = np.where(there, values, -np.inf).max(1), np.where(there, values, np.inf).min(1)
-        outside = np.stack([(most - self._median) / self._up, (self._median - least) / self._down])
+        outside = (np.stack([most, least]) - self._median) / self._unit
         with np.errstate(divide="ignore"):
             cut = self.tails.heights_for(_CUT_STEPS / self.share[:WALKS])
         # Of a long trouble only its first block tells of what the walks and the values did before.
@@ -292,7 +307,7 @@ class Detector:
         total = np.maximum(count, 1)
         pace = np.maximum(1.0 / _SCATTER_STEPS, 1.0 / (self.age + 30.0))
         gain = np.where(count > 0, np.minimum(count * pace, 1.0), 0.0)
-        low, high = self.sides[:, :, None]
+        low, high = _SIDES[:, self.way, None]
         bounded = np.where(taught, np.clip(residual * self._per_scatter[:, None], low, high), 0.0) ** 2
         variance = np.where(taught, (bounded - self.square[0][:, None]) ** 2, 0.0).sum(1) / total
         squares = np.minimum(residual**2, 9.0 * self.scatter[:, None] + 0.01).sum(1) / total
@@ -331,9 +346,9 @@ class Detector:
         return [
             *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.steps, baseline.of_day)),
             *((one, 0) for one in (baseline.visits, baseline.is_used, memory.sum, memory.blocks, self.origin)),
-            *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held)),
+            *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held, self.way)),
             *((one, 1) for one in (baseline.error, tails.level, tails.excess, tails.blocks, memory.variance)),
-            *((one, 1) for one in (self.share, self.sides, self.walks, self.square, self._highest)),
+            *((one, 1) for one in (self.walks, self.square, self._highest)),
             *((one, 0) for one in (self._values, self._scores, self._high, extremes.blocks, extremes.values)),
             *((one, 1) for one in (extremes.top, self.lasting)),
         ]
@@ -351,10 +366,8 @@ class Detector:
         median, up, down = self.ranks.spread()
         least = np.maximum(0.1 * np.maximum(up, down), 1e-6 * np.abs(median) + 1e-12)
         self._median = median
-        self._up, self._down = np.maximum(up, least), np.maximum(down, least)
-        self._unit = np.stack([self._up, -self._down])
-        self._are_one_sided = bool((self.sides == 0.0).any())
-        self._step = np.zeros((WALKS, self.count))
+        self._unit = np.stack([np.maximum(up, least), -np.maximum(down, least)]).astype(np.float32)
+        self._are_one_sided = bool(self.way.any())
         self._set_thresholds()
 
     def _steps_until(self, heights: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What is kept of a signal's past from one process to the next: 343 bytes, of any byte order."""
+"""What is kept of a signal's past from one process to the next: 335 bytes, of any byte order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CELLS: Final = (
 _RECORD: Final = np.dtype([
     ("direction", "i1"), ("origin", "<f8"), ("began", "<f8"), *((name, "<f4") for name in _CELLS),
     ("quantiles", "<f4", (len(_KEPT_QUANTILES),)), ("of_day", "i1", (BINS,)), ("visits", "u1", (BINS // 2,)),
-    ("error", "<f4", (2,)), ("tails", "<f2", (2, WALKS)), ("tail_blocks", "<f2", (WALKS,)),
+    ("error", "<f4", (2,)), ("tails", "<f2", (2, WALKS)), ("tail_blocks", "<f2", (1,)),
     ("top", "<f2", (2, KEPT)), ("square", "<f2", (2,)), ("variance", "<f4", (2,)),
 ])  # fmt: skip
 BYTES: Final = _RECORD.itemsize
@@ -49,9 +49,9 @@ def _columns(detector: Detector) -> dict[str, npt.NDArray[Any]]:
 
 
 def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
-    """Return what is known of the signals of these *rows*, 343 bytes each."""
+    """Return what is known of the signals of these *rows*, 335 bytes each."""
     records = np.zeros(len(rows), _RECORD)
-    records["direction"] = np.sign(detector.sides[:, rows].sum(0))
+    records["direction"] = detector.way[rows]
     for name, cells in _cells(detector).items():
         records[name] = cells[rows]
     for name, columns in _columns(detector).items():

@@ -59,7 +59,8 @@ class Ranks:
         """Derive what scores need, after the arrays have changed."""
         self._rows = np.arange(len(self.known)) * QUANTILES
         # Of n values none is rarer than one in n + 1.
-        self._furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
+        furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
+        self._furthest = furthest.astype(np.float32)
         self._least = -self._furthest
 
     def scores(self, values: npt.NDArray[np.float32]) -> Floats:

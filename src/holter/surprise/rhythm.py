@@ -29,6 +29,7 @@ _SUDDEN_STEPS: Final = 60
 _MOVED_STEPS: Final = 300.0
 _MOVED_TIMES: Final = 3.0
 """What comes less often than once in so many steps, and of all signals in three, has moved along."""
+_ROUNDED: Final = 0.999
 _NO_ROW: Final = -1
 
 
@@ -56,7 +57,7 @@ class Rhythm:
         self._seen = np.zeros(_FIRST, np.int32)
         self._born = np.zeros(_FIRST, np.int32)
         self._step = 0
-        self._earlier = [self.detector.walks.copy(), self.detector.walks.copy()]
+        self._earlier = [self._heights(), self._heights()]
 
     def states(self, size: int) -> npt.NDArray[np.int8]:
         """
@@ -108,7 +109,7 @@ class Rhythm:
         alarms = np.flatnonzero(self.detector.update(values, time_seconds))
         self._step += 1
         if self._step % _LOOK_STEPS == 0:
-            self._earlier = [self._earlier[1], self.detector.walks.copy()]
+            self._earlier = [self._earlier[1], self._heights()]
         found = ((row, self._alarm(row)) for row in alarms.tolist() if self._numbers[row] >= 0)
         return [one for row, one in found if not self._may_be_the_hour(row, one, time_seconds)]
 
@@ -127,7 +128,7 @@ class Rhythm:
         """Return the signals that are unusual now and get no less so, whether or not they call for an alarm."""
         steps = self.detector.steps_between()
         # A walk that comes down again tells of what was.
-        steps[:WALKS][self.detector.walks < self._earlier[0]] = 0.0
+        steps[:WALKS][self.detector.walks < _ROUNDED * self._earlier[0]] = 0.0
         most = np.where(self.detector.is_unjudgeable, 0.0, steps.max(0))
         is_moved = (most > max(_MOVED_STEPS, _MOVED_TIMES * self.judged)) & (self._numbers >= 0)
         return [int(number) for number in self._numbers[is_moved]]
@@ -142,11 +143,14 @@ class Rhythm:
         steps = self.detector.steps_between()[:, row]
         which = int(steps.argmax())
         lasting = self.detector.lasting_of(row, which)
-        sure = self.detector.tails.sureness(which, row) if which < WALKS else 2.0
+        sure = self.detector.tails.sureness(row) if which < WALKS else 2.0
         return Alarm(
             int(self._numbers[row]), STATISTICS[which], lasting * self.step_seconds, float(steps[which]), sure,
             self.detector.range_of(row),
         )  # fmt: skip
+
+    def _heights(self) -> npt.NDArray[np.float16]:
+        return self.detector.walks.astype(np.float16)
 
     # -- rows
 
@@ -183,7 +187,7 @@ class Rhythm:
 
     def _grow(self, count: int) -> None:
         self.detector = self.detector.grown(count)
-        self._earlier = [self.detector.walks.copy(), self.detector.walks.copy()]
+        self._earlier = [self._heights(), self._heights()]
         self._numbers = longer(self._numbers, count, _NO_ROW)
         self._seen, self._born = longer(self._seen, count), longer(self._born, count)
 

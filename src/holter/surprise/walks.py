@@ -35,7 +35,7 @@ class Tails:
     The upper tail of the block maxima of ``(statistics, signals)``, learnt block by block.
 
     *level* and *excess* are what is expected beforehand of each statistic: the level of the quantile, and the mean
-    excess. 12 bytes for each statistic of a signal.
+    excess. 8 bytes for each statistic of a signal.
     """
 
     def __init__(self, count: int, block: int, level: Floats, excess: Floats) -> None:
@@ -45,8 +45,8 @@ class Tails:
         self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
         self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
         """The mean excess over the level."""
-        self.blocks = np.zeros(shape, np.float32)
-        """How many blocks were seen; *excesses* are a fixed share of them."""
+        self.blocks = np.zeros((1, count), np.float32)
+        """How many blocks were seen, of all statistics; *excesses* are a fixed share of them."""
 
     @property
     def excesses(self) -> Floats:
@@ -62,9 +62,9 @@ class Tails:
         # Below the level all that is known is that it is nothing unusual.
         return np.where(heights > self.level, steps, 1.0)
 
-    def sureness(self, statistic: int, row: int) -> float:
+    def sureness(self, row: int) -> float:
         """Return by what factor the mean excess may be off, one time in ten: 1.2 for a fifth."""
-        return 1.0 + 1.645 / float(np.sqrt(self.excesses[statistic, row]))
+        return 1.0 + 1.645 / float(np.sqrt(self.excesses[0, row]))
 
     def heights_for(self, steps: Floats) -> Floats:
         """Return the height that each is above once in so many *steps*, in the mean; infinite for infinite steps."""
