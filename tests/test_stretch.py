@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from contracts.check import Course
 from holter.signals import Places, Value
@@ -102,3 +103,36 @@ def test_what_few_values_say_counts_less_than_what_the_usual_number_says() -> No
         assert 1.0 == pytest.approx(norms.weights(at, np.array([90.0]), 1e-4)[0])
     assert 1 / 3 == pytest.approx(norms.weights(at, np.array([10.0]), 1e-4)[0], rel=0.01)
     assert 1.0 == norms.weights(at, np.array([900.0]), 1e-4)[0]
+
+
+@pytest.mark.parametrize("mean", [0.003, 0.5, 3.0, 99.0, 101.0, 400.0])
+def test_the_score_of_a_count_is_that_of_its_middle_share(mean: float) -> None:
+    """As scipy has it, to a tenth; it rises with the count, and middle shares have a mean of a half."""
+    count = np.arange(0.0, mean + 6 * np.sqrt(mean) + 4)
+    norms, at = Norms(), np.arange(len(count))
+    for place in at.tolist():
+        norms.set(place, [mean, 1.0, 1.0, 1.0])
+    found = norms.residuals(at, count, np.ones(len(count)), 0.0)
+    weight = stats.poisson.pmf(count, mean)
+    expected = stats.norm.ppf(stats.poisson.cdf(count - 1, mean) + weight / 2)
+    assert (np.diff(found) >= 0).all()
+    np.testing.assert_allclose(found[np.abs(expected) < 3.5], expected[np.abs(expected) < 3.5], atol=0.2)
+    assert 0.5 == pytest.approx((stats.norm.cdf(found) * weight).sum(), abs=0.03)
+
+
+def test_nothing_that_fails_is_always_the_same() -> None:
+    """However many calls there were: what only ever falls would always be news."""
+    norms, at, random = Norms(), np.array([0]), np.random.default_rng(2)
+    norms.fit(1)
+    found = {norms.residuals(at, np.zeros(1), random.poisson(50, 1) + 1.0, 1e-4)[0] for _ in range(200)}
+    assert {0.0} == found
+
+
+def test_what_is_expected_of_errors_is_told_as_a_share_of_the_calls() -> None:
+    """Of 100 calls with 4 failed as usual, between two deviations less and more; what was judged is found again."""
+    value = Value(0.0, 0.04, "%", 1, 1.0, 100.0, 4.0)
+    low, high = value.in_terms(-2.0), value.in_terms(2.0)
+    assert (low, high) == (pytest.approx(0.008, abs=0.004), pytest.approx(0.09, abs=0.01))
+    assert "4 %" == value.said(value.in_terms(0.0))
+    assert value == Value.loaded(list(value))
+    assert (0.0, 1.0) == (value.in_terms(-50.0), value.in_terms(50.0))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holter.words import clean, count, duration, number, quantity, ratio, size
+from holter.words import clean, count, duration, number, quantity, ratio, size, spans
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,19 @@ def test_a_duration_reads_back_within_half_a_percent(seconds: float) -> None:
     figure, unit = duration(seconds).split(" ")
     read = float(figure) * {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
     assert read == pytest.approx(seconds, rel=0.00501)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (3 * 604_800, 40 * 604_800, "3 to 40 weeks"),
+        (5 * 86_400, 2 * 31_557_600, "5 days to 2 years"),
+        (60, 60, "60 seconds"),
+        (5_400, 9e9, "2 hours to 290 years"),
+        (1e3, 1e15, "17 minutes to over 1,000 years"),
+        (1e12, 1e15, "more than 1,000 years"),
+    ],
+)
+def test_between_what_a_length_lies_has_its_unit_once(low: float, high: float, words: str) -> None:
+    """Where it is the same."""
+    assert words == spans(low, high)

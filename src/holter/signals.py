@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from holter.names import (
     TRAINING_STEPS_TOTAL,
 )
 from holter.record import Outcome
-from holter.words import clean
+from holter.words import clean, quantity, ratio
 
 _FAILED: Final = (Outcome.ERROR.label, Outcome.TIMEOUT.label)
 # What holter says of itself, and what only ever rises.
@@ -39,6 +40,8 @@ STATISTICS: Final = ("rate", "error_ratio", "mean", "p50", "p90", "p99")
 """The signals of a series, each at its place; a level has one, its value, in the place of the rate."""
 WIDTH: Final = len(STATISTICS)
 RATE, ERROR_RATIO, MEAN, FIRST_QUANTILE = range(4)
+ROOT: Final = 0.375
+"""Added to a count its root has the same variance, whatever the mean (Anscombe, 1948)."""
 MOST_PLACES: Final = 100_000
 NOWHERE: Final = -1
 _FIRST: Final = 16
@@ -78,6 +81,32 @@ class Value(NamedTuple):
     direction: int
     scale: float = 1.0
     """What makes of a number that is judged one that is told."""
+    calls: float = 0.0
+    usual: float = 0.0
+    """Of an error ratio: how many calls there were, and how many of them usually fail."""
+
+    def in_terms(self, judged: float) -> float:
+        """Return what would have been told, had *judged* been judged."""
+        if not self.calls:
+            return judged * self.scale
+        failed = max(math.sqrt(self.usual + ROOT) + judged / 2.0, 0.0) ** 2 - ROOT
+        return min(max(failed / self.calls, 0.0), 1.0)
+
+    def said(self, told: float) -> str:
+        """Return a number in the unit of this one."""
+        return ratio(told) if self.unit == "%" else quantity(told, self.unit)
+
+    @classmethod
+    def loaded(cls, saved: Iterable[Any]) -> Value:
+        """
+        Return the value of which *saved* is the list.
+
+        Raises:
+            ValueError: it is of none.
+        """
+        judged, told, unit, direction, *more = saved
+        scale, calls, usual = map(float, more)
+        return cls(float(judged), float(told), str(unit), int(direction), scale, calls, usual)
 
 
 class Entry(NamedTuple):

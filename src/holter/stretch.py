@@ -12,7 +12,7 @@ from holter.distribution import Histogram
 from holter.metric import Series
 from holter.model import Reading, Snapshot
 from holter.pooled import Pool
-from holter.signals import ERROR_RATIO, FIRST_QUANTILE, MEAN, RATE, WIDTH, Entry, Places, Value, longer
+from holter.signals import ERROR_RATIO, FIRST_QUANTILE, MEAN, RATE, ROOT, WIDTH, Entry, Places, Value, longer
 from holter.surprise.normal import score_of
 
 Floats = npt.NDArray[np.float64]
@@ -22,9 +22,8 @@ _SHARES: Final = (0.5, 0.9, 0.99)
 _LEAST: Final = np.array([5, 20, 100])
 """Of how many values each quantile says something."""
 _LEAST_MEAN: Final = 3
-_SHRUNK: Final = 0.375
-_MANY: Final = 30.0
-_MOST_COUNTED: Final = 200
+_MANY: Final = 100.0
+_MOST_COUNTED: Final = 250
 _RARE: Final = 0.9999
 _JITTER: Final = 0.15
 _DAY_SECONDS: Final = 86_400.0
@@ -142,6 +141,10 @@ class Norms:
         for name, value in zip(_NORMS, known, strict=True):
             getattr(self, name)[place] = value
 
+    def error_ratios(self) -> Floats:
+        """Return the share of the calls that usually fails, at each place."""
+        return np.asarray(self.bad / np.maximum(self.calls, 1.0))
+
     def weights(self, at: npt.NDArray[np.intp], count: Floats, days: float) -> Floats:
         """
         Return by what the distance of a mean or a quantile from the usual is to be multiplied, at most 1.
@@ -162,16 +165,15 @@ class Norms:
         (Lancaster, 1961). At the places *at* the usual then goes a *weight* of the way.
         """
         bad, calls = self.bad[at], self.calls[at]
-        is_known = calls > 0
-        usual = (np.where(is_known, bad, failed) + 0.5) / (np.where(is_known, calls, count) + 1.0)
+        usual = np.where(calls > 0, bad, failed) / np.where(calls > 0, calls, count)
         self.bad[at], self.calls[at] = bad * (1 - weight) + failed, calls * (1 - weight) + count
-        return _score_of_count(failed, count * usual)
+        # While hardly anything fails what is usual only ever falls, and 0 would be ever more by a little.
+        return np.round(_score_of_count(failed, count * usual), 1)
 
 
 def _score_of_count(count: Floats, mean: Floats) -> Floats:
     """Return the normal score of the middle share of a Poisson *count*; what is too rare for it goes on by roots."""
-    # Anscombe's (1948): of a variance of 1 for any mean that is not small.
-    roots = 2.0 * (np.sqrt(count + _SHRUNK) - np.sqrt(mean + _SHRUNK))
+    roots = 2.0 * (np.sqrt(count + ROOT) - np.sqrt(mean + ROOT))
     few = np.flatnonzero((mean < _MANY) & (count < _MOST_COUNTED))
     term = np.exp(-mean[few])
     below, share = np.zeros(len(few)), np.zeros(len(few))
@@ -205,6 +207,8 @@ class Told:
         is_histogram = is_there & ~is_level & ~places.is_counter
         at = np.flatnonzero(is_histogram & places.has_errors & (count > 0))
         failed = stretch.failed[at]
+        self._calls = count.copy()
+        self._usual = norms.error_ratios()
         self._errors[at] = failed / count[at]
         judged[at, ERROR_RATIO] = norms.residuals(at, failed, count[at], seconds / _DAY_SECONDS)
         at = np.flatnonzero(is_histogram & (count >= _LEAST_MEAN))
@@ -223,7 +227,8 @@ class Told:
         judged, unit = float(self.judged[number]), self._places.unit(number)
         place, which = divmod(number, WIDTH)
         if which == ERROR_RATIO:
-            return Value(judged, float(self._errors[place]), unit, 1)
+            calls = float(self._calls[place])
+            return Value(judged, float(self._errors[place]), unit, 1, 1.0, calls, calls * float(self._usual[place]))
         if which == RATE and not self._places.is_level[place]:
             return Value(judged, judged * self._rate_scale, unit, 0, self._rate_scale)
         way = int(self._places.is_longer_trouble[place]) if which >= MEAN else 0

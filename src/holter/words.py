@@ -13,6 +13,16 @@ _BYTE_STEP: Final = 1024.0
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
+_YEAR: Final = 31_557_600
+_SPANS: Final = (
+    (_YEAR, "year"),
+    (7 * _DAY, "week"),
+    (_DAY, "day"),
+    (_HOUR, "hour"),
+    (_MINUTE, "minute"),
+    (1, "second"),
+)
+_LONGEST: Final = 1_000.0 * _YEAR
 _ALMOST_ALL: Final = 99.95
 # Its attributes, and what of its data is looked at.
 _REST: Final = re.compile(r"\{| (?:in|out)puts(?:\.|$)")
@@ -59,6 +69,22 @@ def _long_duration(seconds: int) -> str:
             rest = seconds % large // small
             return f"{seconds // large:,} {large_unit}" + (f" {rest} {small_unit}" if rest else "")
     return f"{seconds} s"
+
+
+def spans(low: float, high: float) -> str:
+    """Return between what a length of time lies, *low* to *high* seconds: "3 to 40 weeks", "5 days to 2 years"."""
+    if low >= _LONGEST:
+        return f"more than {_span(_LONGEST)}"
+    (low_figure, low_unit), (high_figure, high_unit) = _span(low).split(" "), _span(min(high, _LONGEST)).split(" ")
+    until = f"{'over ' if high > _LONGEST else ''}{high_figure} {high_unit}"
+    if low_unit.rstrip("s") == high_unit.rstrip("s"):
+        return until if low_figure == high_figure else f"{low_figure} to {until}"
+    return f"{low_figure} {low_unit} to {until}"
+
+
+def _span(seconds: float) -> str:
+    length, unit = next(((length, unit) for length, unit in _SPANS if seconds >= 1.5 * length), _SPANS[-1])
+    return count(float(f"{seconds / length:.2g}"), unit)
 
 
 def size(amount: float) -> str:

@@ -106,7 +106,10 @@ def test_what_changes_is_told_once(
     assert ["firing"] == [alert.state for alert in alerts]
     assert alerts[0].target.startswith(target)
     assert alerts[0].evidence["kind"] in kinds
-    assert alerts[0].evidence["steps_between"] > 1e4
+    evidence = alerts[0].evidence
+    assert evidence["steps_between"] > 1e4
+    assert evidence["once_in_seconds_low"] < evidence["once_in_seconds"] < evidence["once_in_seconds_high"]
+    assert "while nothing changes, something as rare comes once in " in alerts[0].message
     assert alerts[0].expected in alerts[0].message
     assert alerts[0].seen in alerts[0].message
 
@@ -116,6 +119,7 @@ def test_signals_that_move_together_are_one_incident(lesson: str) -> None:
     check = resumed(lesson)
     alerts = Services(seed=3).steps(check, 90, slower=3.0)
     assert 1 == len(alerts)
+    assert all(name in alerts[0].message for name in alerts[0].related[:3])
     later = check._incidents[0].keys
     assert {"predict0", "predict1", "predict2"} <= {value for key in later for _, value in key.attributes}
 

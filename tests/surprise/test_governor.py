@@ -27,7 +27,7 @@ def test_as_many_as_asked_change_nothing() -> None:
         for _ in range(30):
             now += DAY
             for _ in range(random.poisson(1 / 7)):
-                governor.note(now)
+                governor.note(now, "rate of predict")
             governor.look(now)
             loosened += governor.factor > 1.0
     assert loosened / 6_000 < 0.06
@@ -38,11 +38,12 @@ def test_too_many_loosen_once_and_a_quiet_week_tightens() -> None:
     governor = Governor(1.0)
     assert not governor.look(0.0)
     for hour in range(10):
-        governor.note(hour * 3_600.0)
+        governor.note(hour * 3_600.0, f"p50 of predict{hour % 3}")
     assert [True, False] == [governor.look(DAY), governor.look(DAY + 1)]
     assert governor.factor > 10
     again = Governor(1.0)
     again.load(json.loads(json.dumps(governor.save())))
     assert (again.factor, again.notified) == (governor.factor, 10)
+    assert "p50 of predict0" == again.names[0]
     assert again.look(WEEK_SECONDS + 2 * DAY)
     assert again.factor == 1.0

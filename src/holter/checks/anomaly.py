@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
-from zlib import crc32
 
 import numpy as np
 
@@ -14,30 +13,21 @@ from holter.arguments import finite_number
 from holter.errors import ConfigurationError
 from holter.model import Alert, AlertState, AttributeValue, Snapshot
 from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
-from holter.signals import NOWHERE, STATISTICS, WIDTH, Key, Places, Value
+from holter.signals import STATISTICS, WIDTH, Key, Places, Value
 from holter.stretch import Norms, Stretch, Told
 from holter.surprise.governor import WEEK_SECONDS, Governor
+from holter.surprise.incident import Incident
 from holter.surprise.kept import BYTES
 from holter.surprise.rhythm import JUDGING, STATES, UNKNOWN, Alarm, Rhythm
-from holter.words import count, duration, number, quantity, ratio
+from holter.words import count, number
 
 _RHYTHMS: Final = (10.0, 60.0)
 _MOST_PER_WEEK: Final = 10_000.0
-_TOGETHER_SECONDS: Final = 600.0
-"""What begins within so many seconds of an incident is part of it."""
 _QUIET_SECONDS: Final = 300.0
 """An incident ends when nothing has moved for so long."""
-_MOST_RELATED: Final = 20
 _SAVED_BYTES: Final = 4_000_000
 _MOST_SHOWN: Final = 3
 _BASE: Final = 1.05
-_WORDS: Final = {
-    "rise": "higher than usual",
-    "fall": "lower than usual",
-    "scatter": "scatters more than usual",
-    "above": "higher than ever",
-    "below": "lower than ever",
-}
 
 
 class Anomaly:
@@ -83,7 +73,7 @@ class Anomaly:
         self._stretches = [Stretch(self._places) for _ in _RHYTHMS]
         self._norms = [Norms() for _ in _RHYTHMS]
         self._governor = Governor(per_week)
-        self._incidents: list[_Incident] = []
+        self._incidents: list[Incident] = []
         self._loosened_ns: int | None = None
         self._asked = 0.0
         self._counts: tuple[int, ...] | None = None
@@ -145,9 +135,9 @@ class Anomaly:
         fine, coarse = self._rhythms
         # The quicker rhythm tells sooner that all is well again.
         numbers = [*fine.moved(), *(number for number in coarse.moved() if not fine.judges(number))]
-        moved = [self._places.key(number) for number in numbers]
+        moved = dict.fromkeys(self._places.key(number) for number in numbers)
         left = []
-        for alarm, value in sorted(alarms, key=lambda pair: -pair[0].steps_between):
+        for alarm, value in sorted(alarms, key=lambda pair: -pair[0].once_in[1]):
             key = self._places.key(alarm.number)
             incident = next((one for one in self._incidents if one.takes(key, now)), None)
             if incident is not None:
@@ -156,10 +146,10 @@ class Anomaly:
                 left.append((key, alarm, value))
         if left:
             (key, alarm, value), *others = left
-            incident = _Incident(key, alarm, value, snapshot.time_ns, now)
+            incident = Incident(key, alarm, value, max(sum(rhythm.judged for rhythm in self._rhythms), 1), now)
             incident.join([*(one for one, _, _ in others), *moved], now)
             self._incidents.append(incident)
-            self._governor.note(now)
+            self._governor.note(now, key.words)
             yield incident.alert("firing", snapshot.time_ns)
         for incident in list(self._incidents):
             if incident.goes_on(moved):
@@ -178,8 +168,7 @@ class Anomaly:
         self._asked = 0.0
         if self._governor.factor > 1.0:
             self._loosened_ns = snapshot.time_ns
-            names = ", ".join(dict.fromkeys(one.key.words for one in self._incidents[-_MOST_SHOWN:]))
-            yield self._governor_alert("firing", f"by {names or 'signals that are quiet again'}")
+            yield self._governor_alert("firing", f"by {', '.join(self._governor.names[:_MOST_SHOWN])}")
         elif self._loosened_ns is not None:
             yield self._governor_alert("resolved", "")
             self._loosened_ns = None
@@ -281,7 +270,7 @@ class Anomaly:
         fresh = Anomaly(false_alarms_per_week=self._per_week)
         fresh._load_series(state["series"])
         fresh._governor.load(state["governor"])
-        fresh._incidents = [_Incident.loaded(saved) for saved in state["incidents"]]
+        fresh._incidents = [Incident.loaded(saved) for saved in state["incidents"]]
         loosened = state["loosened_ns"]
         fresh._loosened_ns = None if loosened is None else int(loosened)
         self.__dict__.update(fresh.__dict__)
@@ -299,100 +288,3 @@ class Anomaly:
                 one.set(place, [float(value) for value in known])
         for rhythm, (numbers, contents) in zip(self._rhythms, found, strict=True):
             rhythm.load(np.array(numbers, np.intp), contents)
-
-
-class _Incident:
-    """Signals that moved together: which began it, which came along, and since when."""
-
-    def __init__(self, key: Key, first: Alarm, value: Value, now_ns: int, now_seconds: float) -> None:
-        self.key, self.first, self.value = key, first, value
-        self.since_ns = now_ns - round(first.since_seconds * 1e9)
-        self.alarmed_seconds = self.moved_seconds = now_seconds
-        self.keys: dict[Key, None] = {key: None}
-
-    def takes(self, key: Key, now_seconds: float) -> bool:
-        """Whether an alarm of this signal belongs here."""
-        return key in self.keys or 0 <= now_seconds - self.alarmed_seconds <= _TOGETHER_SECONDS
-
-    def goes_on(self, moved: list[Key]) -> bool:
-        """Whether what began it is still unusual, or a third of what came along; of many, one is at any time."""
-        return self.key in moved or 3 * sum(key in self.keys for key in moved) > len(self.keys)
-
-    def join(self, keys: list[Key], now_seconds: float) -> None:
-        """Take in signals that moved along."""
-        self.alarmed_seconds = self.moved_seconds = now_seconds
-        self.keys.update(dict.fromkeys(keys))
-
-    def alert(self, state: AlertState, now_ns: int) -> Alert:
-        """Return the words on how it began, or on its end."""
-        first = self.first
-        key, value = self.key, self.value
-        seen = _said(value, value.told)
-        low, high = (bound * value.scale for bound in first.expected)
-        expected = (
-            f"{_said(value, low)} to {_said(value, high)}" if value.unit != "%" else "as many as usual, given the calls"
-        )
-        related = tuple(one.words for one in self.keys if one != key)[:_MOST_RELATED]
-        lasted = duration(max((now_ns - self.since_ns) / 1e9, 0.0))
-        if state == "firing":
-            along = f"; {count(len(self.keys) - 1, 'other signal')} moved with it" if len(self.keys) > 1 else ""
-            message = f"{key.words} is {_WORDS[first.statistic]}: {seen}, expected {expected}, for {lasted}{along}"
-            step = "see what changed when it began (print(holter.summary()), the last deploy, the traffic)"
-        else:
-            message, step = f"{key.words} is as usual again, after {lasted}", ""
-        return Alert(
-            id=f"anomaly-{crc32(key.text.encode()):08x}-{self.since_ns:x}",
-            check="anomaly",
-            state=state,
-            severity="warning",
-            since_ns=self.since_ns,
-            target=key.words,
-            expected=expected,
-            seen=seen,
-            message=message,
-            next_step=step,
-            evidence={
-                "metric": key.name,
-                "statistic": key.statistic,
-                "kind": first.statistic,
-                "value": value.told,
-                "expected_low": low,
-                "expected_high": high,
-                "steps_between": first.steps_between,
-                "steps_between_low": first.steps_between ** (1 / first.sureness),
-                "steps_between_high": min(first.steps_between**first.sureness, 1e300),
-            },
-            related=related,
-        )
-
-    def save(self) -> list[Any]:
-        """Return what the next process is to know."""
-        first = self.first
-        names = [[key.name, [list(pair) for pair in key.attributes], key.statistic] for key in self.keys]
-        told = [list(self.value), first.statistic, first.since_seconds, first.steps_between, first.sureness]
-        return [names[:_MOST_RELATED], told, list(first.expected), self.since_ns, self.alarmed_seconds]
-
-    @classmethod
-    def loaded(cls, saved: Any) -> _Incident:
-        """
-        Return what `save` returned.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        names, (value, statistic, since, steps, sureness), (low, high), since_ns, alarmed = saved
-        keys = [Key(str(name), tuple((str(a), str(b)) for a, b in pairs), str(which)) for name, pairs, which in names]
-        judged, told, unit, direction, scale = value
-        if statistic not in _WORDS or not keys:
-            raise ValueError(f"no incident: {statistic!r}")
-        said = Value(float(judged), float(told), str(unit), int(direction), float(scale))
-        expected = float(low), float(high)
-        first = Alarm(NOWHERE, statistic, float(since), float(steps), float(sureness), expected)
-        incident = cls(keys[0], first, said, int(since_ns), float(alarmed))
-        incident.since_ns = int(since_ns)
-        incident.keys = dict.fromkeys(keys)
-        return incident
-
-
-def _said(value: Value, told: float) -> str:
-    return ratio(told) if value.unit == "%" else quantity(told, value.unit)

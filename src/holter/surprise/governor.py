@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import Any, Final
 
 WEEK_SECONDS: Final = 604_800.0
@@ -32,27 +32,32 @@ class Governor:
 
     def __init__(self, per_week: float) -> None:
         self._per_week = per_week
-        self._times: deque[float] = deque(maxlen=_MOST)
+        self._noted: deque[tuple[float, str]] = deque(maxlen=_MOST)
         self._began: float | None = None
         self.factor = 1.0
         self.notified = 0
         """How many incidents there were in all."""
 
-    def note(self, time_seconds: float) -> None:
-        """Count an incident."""
+    def note(self, time_seconds: float, name: str) -> None:
+        """Count an incident, which the signal of this *name* began."""
         self.notified += 1
-        self._times.append(time_seconds)
+        self._noted.append((time_seconds, name))
+
+    @property
+    def names(self) -> list[str]:
+        """The signals that began the incidents of the last week, those first that began most."""
+        return [name for name, _ in Counter(name for _, name in self._noted).most_common()]
 
     def look(self, time_seconds: float) -> bool:
         """Return whether just now there were more than the budget explains, or no longer are."""
         if self._began is None or time_seconds < self._began:
             self._began = time_seconds
-        while self._times and self._times[0] <= time_seconds - WEEK_SECONDS:
-            self._times.popleft()
+        while self._noted and self._noted[0][0] <= time_seconds - WEEK_SECONDS:
+            self._noted.popleft()
         seconds = min(max(time_seconds - self._began, _LEAST_SECONDS), WEEK_SECONDS)
         mean = self._per_week * seconds / WEEK_SECONDS
         before = self.factor
-        count = len(self._times)
+        count = len(self._noted)
         if count > bound(mean):
             # It tightens again only when the week is within the budget, so that it does not swing.
             self.factor = max(self.factor, min(2.0 * count / mean, 1e6))
@@ -62,7 +67,8 @@ class Governor:
 
     def save(self) -> dict[str, Any]:
         """Return what was counted."""
-        return {"times": list(self._times), "began": self._began, "factor": self.factor, "notified": self.notified}
+        noted = [list(one) for one in self._noted]
+        return {"noted": noted, "began": self._began, "factor": self.factor, "notified": self.notified}
 
     def load(self, state: dict[str, Any]) -> None:
         """
@@ -71,9 +77,9 @@ class Governor:
         Raises:
             ValueError: it is not what `save` returns.
         """
-        times = [float(one) for one in state["times"]]
+        noted = deque(((float(time), str(name)) for time, name in state["noted"]), maxlen=_MOST)
         began = None if state["began"] is None else float(state["began"])
         factor, notified = float(state["factor"]), int(state["notified"])
         if not factor >= 1.0:
             raise ValueError(f"no factor: {factor}")
-        self._times, self._began, self.factor, self.notified = deque(times, maxlen=_MOST), began, factor, notified
+        self._noted, self._began, self.factor, self.notified = noted, began, factor, notified

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy.typing as npt
 
 from holter.signals import longer
 from holter.surprise import kept
-from holter.surprise.detector import STATISTICS, WALKS, Detector
+from holter.surprise.detector import BLOCK, STATISTICS, WALKS, Detector
+from holter.surprise.extremes import KEPT
 from holter.surprise.normal import Floats
+from holter.surprise.walks import SURE
 
 Numbers = npt.NDArray[np.int32]
 
@@ -40,8 +43,9 @@ class Alarm(NamedTuple):
     statistic: str
     since_seconds: float
     """For how long it has been on its way."""
-    steps_between: float
-    sureness: float
+    once_in: tuple[float, float, float]
+    """Once in how many steps this signal does so while nothing changes: at least, in the mean, at most; 90 %."""
+    step_seconds: float
     expected: tuple[float, float]
 
 
@@ -143,11 +147,22 @@ class Rhythm:
         steps = self.detector.steps_between()[:, row]
         which = int(steps.argmax())
         lasting = self.detector.lasting_of(row, which)
-        sure = self.detector.tails.sureness(row) if which < WALKS else 2.0
         return Alarm(
-            int(self._numbers[row]), STATISTICS[which], lasting * self.step_seconds, float(steps[which]), sure,
-            self.detector.range_of(row),
+            int(self._numbers[row]), STATISTICS[which], lasting * self.step_seconds,
+            self._once_in(row, which, float(steps[which])), self.step_seconds, self.detector.range_of(row),
         )  # fmt: skip
+
+    def _once_in(self, row: int, which: int, steps: float) -> tuple[float, float, float]:
+        """Return *steps* between those of which it is not known where they lie, one time in ten."""
+        detector = self.detector
+        # Of the past itself it is known how often something comes; what is beyond is as sure as the tail's slope.
+        if which < WALKS:
+            known, sure = float(BLOCK), detector.tails.sureness(row)
+        else:
+            known, sure = float(detector.extremes.values[row]) / KEPT, 1.0 + SURE / math.sqrt(KEPT)
+        known = min(max(known, 1.0), steps)
+        beyond = steps / known
+        return known * beyond ** (1 / sure), steps, min(known * beyond**sure, 1e300)
 
     def _heights(self) -> npt.NDArray[np.float16]:
         return self.detector.walks.astype(np.float16)

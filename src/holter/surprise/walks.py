@@ -26,6 +26,8 @@ _PRIOR_BLOCKS: Final = 6.0
 """How many excesses what is known of such walks beforehand counts for."""
 _KEPT_BLOCKS: Final = 8.0
 _KEPT_TIMES: Final = 3.0
+SURE: Final = 1.645
+"""Nine times in ten a normal variable is within so many deviations of its mean."""
 MOST_BLOCKS: Final = 400.0
 """Older blocks count less, once so many are known."""
 
@@ -64,7 +66,7 @@ class Tails:
 
     def sureness(self, row: int) -> float:
         """Return by what factor the mean excess may be off, one time in ten: 1.2 for a fifth."""
-        return 1.0 + 1.645 / float(np.sqrt(self.excesses[0, row]))
+        return 1.0 + SURE / float(np.sqrt(self.excesses[0, row]))
 
     def heights_for(self, steps: Floats) -> Floats:
         """Return the height that each is above once in so many *steps*, in the mean; infinite for infinite steps."""
