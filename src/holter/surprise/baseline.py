@@ -8,6 +8,7 @@ tells: where scores are closer to it than to the slow level alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -81,17 +82,36 @@ class Baseline:
         pace = np.where(settled, np.minimum(count / self._error_steps, 1.0), 0.0)
         squares = np.stack([(about**2).sum(1), (left**2).sum(1)]) / total
         self.error += pace * (squares - self.error)
-        # A block holds several values of a part: they count one by one.
-        for part in range(int(bins.shape[1])):
-            here = bins[:, part]
-            visits = self.visits[self._rows, here]
-            step = there[:, part] / (np.minimum(visits, self._most_visits) + 1.0)
-            known = self.of_day[self._rows, here]
-            self.of_day[self._rows, here] = known + step * (about[:, part] - known)
-            self.visits[self._rows, here] = np.minimum(visits.astype(np.int64) + there[:, part], int(_MOST_VISITS))
+        for first, last in _runs(bins):
+            here, run = bins[:, first], slice(first, last)
+            visits = self.visits[self._rows, here].astype(np.int64)
+            known = self.of_day[self._rows, here].astype(np.float64)
+            self.of_day[self._rows, here] = _in_turn(known, visits, about[:, run], there[:, run], self._most_visits)
+            self.visits[self._rows, here] = np.minimum(visits + there[:, run].sum(1), int(_MOST_VISITS))
         # What the time of the day explains the level need not follow.
         self.level += gain * np.where(self.is_used[:, None] > 0, left, about).sum(1) / total
         # What was of use is given up only when it is of none, so that the walks need not learn anew all the time.
         least = np.where(self.is_used > 0, 1.0, _TELLS) * self.error[0]
         tells = (age_seconds > 2 * self.period_seconds) & (self.error[1] < least)
         self.is_used = tells.astype(np.float32)
+
+
+def _runs(bins: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Yield where the steps begin and end in which no signal gets into another part; *bins* are ``(signals, steps)``."""
+    # Where all signals share their time they are one row, shown again and again.
+    apart = bins if bins.strides[0] else bins[:1]
+    changes = (np.flatnonzero((apart[:, 1:] != apart[:, :-1]).any(0)) + 1).tolist()
+    yield from zip([0, *changes], [*changes, bins.shape[1]], strict=True)
+
+
+def _in_turn(known: Floats, visits: npt.NDArray[np.int64], values: Floats, there: Bools, most: float) -> Floats:
+    """
+    Return the mean *known* of so many *visits* after further *values*, ``(signals, steps)``, one by one.
+
+    Each moves it by one over the visits until then, of which at most so many count.
+    """
+    before = visits[:, None] + np.cumsum(there, axis=1) - there
+    weight = there / (np.minimum(before, most) + 1.0)
+    # What is left of each at the end, and last of what was known.
+    left = np.cumprod(np.concatenate([np.ones((len(known), 1)), 1.0 - weight[:, ::-1]], axis=1), axis=1)
+    return np.asarray(known * left[:, -1] + (weight * values * left[:, -2::-1]).sum(1))

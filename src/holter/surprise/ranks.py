@@ -61,24 +61,28 @@ class Ranks:
         # Of n values none is rarer than one in n + 1.
         furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
         self._furthest = furthest.astype(np.float32)
-        self._least = -self._furthest
 
     def scores(self, values: npt.NDArray[np.float32]) -> Floats:
         """Return the bounded score of each of the finite *values*, ties at the middle of their ranks."""
-        column, flat = values[:, None], self.quantiles.ravel()
-        below = np.add.reduce(self.quantiles < column, 1, np.intp)
-        until = np.add.reduce(self.quantiles <= column, 1, np.intp)
+        flat = self.quantiles.ravel()
+        below = np.add.reduce(self.quantiles < values[:, None], 1, np.intp)
         place = np.minimum(np.maximum(below, 1), QUANTILES - 1)
         at = self._rows + place
-        low = flat[at - 1]
-        width = flat[at] - low
-        scores = _TIED[below * _STEP + until]
-        is_between = (until == below) & (width > 0)
-        part = np.divide(values - low, width, out=np.zeros_like(values), where=is_between)
-        between = (place - 1 + np.minimum(np.maximum(part, -0.5), 1.5)) * _SPACING + GRID[0]
-        np.copyto(scores, between, where=is_between)
+        low, high = flat[at - 1], flat[at]
+        width = high - low
+        is_odd = width <= 0
+        part = np.divide(values - low, width, out=np.zeros_like(values), where=~is_odd)
+        np.maximum(part, -0.5, out=part)
+        np.minimum(part, 1.5, out=part)
+        scores = (part + (place - 1)) * _SPACING + GRID[0]
+        is_odd |= (high == values) | (low == values)
+        if np.count_nonzero(is_odd):
+            # Equal to some, or beyond all where the outermost are equal.
+            odd = np.flatnonzero(is_odd)
+            until = np.add.reduce(self.quantiles[odd] <= values[odd, None], 1, np.intp)
+            scores[odd] = _TIED[below[odd] * _STEP + until]
         np.minimum(scores, self._furthest, out=scores)
-        bounded: Floats = np.maximum(scores, self._least, out=scores)
+        bounded: Floats = np.maximum(scores, -self._furthest, out=scores)
         return bounded
 
     def spread(self) -> tuple[Floats, Floats, Floats]:
