@@ -97,7 +97,7 @@ class Baseline:
 
 
 def _runs(bins: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield where the steps begin and end in which no signal gets into another part; *bins* are ``(signals, steps)``."""
+    """Yield where steps begin and end in which no signal gets into another part; *bins* are ``(signals, steps)``."""
     # Where all signals share their time they are one row, shown again and again.
     apart = bins if bins.strides[0] else bins[:1]
     changes = (np.flatnonzero((apart[:, 1:] != apart[:, :-1]).any(0)) + 1).tolist()

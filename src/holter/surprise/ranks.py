@@ -39,6 +39,7 @@ def _tied() -> Floats:
 
 _TIED: Final = _tied()
 _FURTHEST: Final = 3.2
+_AT_ONCE: Final = 1_000
 
 
 class Ranks:
@@ -93,8 +94,11 @@ class Ranks:
 
     def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
         """Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*."""
-        if not len(rows):
-            return
+        # What a few thousand need at once stays in the cache, and memory for a moment small.
+        for first in range(0, len(rows), _AT_ONCE):
+            self._merge(block, rows[first : first + _AT_ONCE])
+
+    def _merge(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
         new = block[rows].astype(np.float64)
         there = np.isfinite(new)
         known = self.known[rows]
