@@ -298,7 +298,7 @@ def scenes() -> dict[str, Scene]:
         "traffic trebles at once": Scene(rate=lambda second: 15.0 if second > 43_200 else 5.0),
         **{f"{calls} calls a minute": Scene(rate=lambda _, calls=calls: calls / 60) for calls in (1, 10, 60, 500)},
         "a cron spike each hour": Scene(slow=lambda second: 5.0 if second % 3_600 < 30 else 1.0),
-        "a pause hits 2,000 series": Scene(names=2_000, slow=lambda second: 50.0 if second == 36_000 else 1.0),
+        "a pause hits 2,000 series": Scene(2_000, days=0.5, slow=lambda second: 50.0 if second == 36_000 else 1.0),
         "8 workers, one replaced": Scene(workers=8),
         "the clock steps": Scene(jump=lambda second: 7_200.0 if second > 36_000 else 0.0),
         "series born and dying": Scene(alive=lambda second, index: int(second / 7_200 + index) % 3 > 0),
@@ -310,8 +310,8 @@ _WEEKDAYS = 5
 
 def nulls(*, hours: float, only: str = "") -> bool:
     """Print how many incidents each hard null notifies in a day, and whether a slowdown right after it is found."""
-    print(f"\nhard nulls: {hours:g} h each, a weekend 6 and AR(0.9) 2 times that, knob 1 a week, whole check, 8 calls")
-    print(f"{'':26} {'incidents':>9} {'a day':>6} {'most a day':>10} {'first 10 min':>13} {'found':>6}  states")
+    print("\nhard nulls: whole check, 8 calls, knob 1 a week")
+    print(f"{'':26} {'hours':>5} {'incidents':>9} {'a day':>6} {'most a day':>10} {'early':>5} {'found':>5}  states")
     holds = True
     for name, scene in scenes().items():
         if only in name:
@@ -340,11 +340,9 @@ def _is_quiet(name: str, scene: Scene, hours: float) -> bool:
     starts = [0.0, half * 3_600] if scene.restart == "lost" else [0.0]
     early = sum(0 <= one - start < 600 for one in times for start in starts)
     most = max(np.bincount([int(one / 86_400) for one in times]).tolist(), default=0) if times else 0
-    a_day = len(times) * 24 / hours
-    print(
-        f"{name:26} {len(times):>9} {a_day:>6.1f} {most:>10} {early:>13} {'yes' if is_found else 'no':>6}  {states}",
-        flush=True,
-    )
+    found = "yes" if is_found else "no"
+    figures = f"{hours:>5g} {len(times):>9} {len(times) * 24 / hours:>6.1f} {most:>10} {early:>5} {found:>5}"
+    print(f"{name:26} {figures}  {states}", flush=True)
     for one in told:
         print("    ", one)
     return early == 0 and most <= _MOST_A_DAY
