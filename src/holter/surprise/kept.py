@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from holter.surprise.detector import Detector
 
-_NUMBERS: Final = ("origin", "began", "age", "scatter", "unusual")
+_NUMBERS: Final = ("origin", "began", "age", "scatter", "unusual", "often")
 
 
 def _columns(detector: Detector, row: int) -> list[npt.NDArray[Any]]:
@@ -25,7 +25,7 @@ def _cells(detector: Detector) -> list[npt.NDArray[Any]]:
     baseline, extremes, memory = detector.baseline, detector.extremes, detector.memory
     return [
         *(getattr(detector, name) for name in _NUMBERS), detector.ranks.known, baseline.level, baseline.steps,
-        baseline.is_used, extremes.blocks, extremes.values, memory.blocks,
+        baseline.beside, baseline.is_used, extremes.blocks, extremes.values, memory.blocks,
     ]  # fmt: skip
 
 
