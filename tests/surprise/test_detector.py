@@ -84,16 +84,18 @@ def test_a_direction_leaves_the_other_out() -> None:
 
 
 def test_the_time_of_the_day_is_known() -> None:
-    """After some days what comes each day at this hour is no alarm, and scores scatter less about it."""
+    """After some days what comes each day at this hour is no alarm; a shift within the daily swing is one."""
     random = np.random.default_rng(5)
     steps = np.arange(7 * 1_440)
-    values = (10 + 3 * np.sin(2 * np.pi * steps / 1_440))[:, None] + 0.3 * random.normal(size=(len(steps), 20))
+    values = (10 + 3 * np.sin(2 * np.pi * steps / 1_440))[:, None] + random.normal(size=(len(steps), 20))
     detector = Detector(20, step_seconds=MINUTE)
     fed(detector, values[: 6 * 1_440])
     detector.ask(1e4)
     assert detector.baseline.is_used.all()
     assert (detector.baseline.error[1] / detector.baseline.error[0]).mean() < 0.5
     assert fed(detector, values[6 * 1_440 :], 6 * 1_440).mean() < 1e-3
+    assert detector.is_unjudgeable.mean() < 0.3
+    assert fed(detector, values[:60] + 2.0, 7 * 1_440).any(0).mean() >= 0.7
 
 
 def test_what_lasts_becomes_the_usual() -> None:

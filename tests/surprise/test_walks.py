@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from holter.surprise.extremes import RAREST, Extremes
+from holter.surprise.ranks import FAR, NEAR
 from holter.surprise.walks import Tails, excess_of
 
 BLOCK = 32
@@ -68,11 +70,33 @@ def test_a_new_record_is_one_in_as_many_as_were_seen() -> None:
     """And one that is much further out is rarer, by no more than 100 times the past."""
     random = np.random.default_rng(5)
     extremes = Extremes(300)
+    near, far = np.full((2, 2, 300), np.log(2.0)), np.full((2, 300), np.log(3.0))
     for _ in range(100):
         block = random.exponential(1.0, (2, 300, BLOCK)).max(2)
         extremes.learn(block, np.full(300, float(BLOCK)), np.ones(300, np.bool_))
-    extremes.prepare()
+    extremes.prepare(near, far)
     record = extremes.top.max(2).astype(float) + 1e-3
     assert 800 < np.median(extremes.steps_until(record)) < 12_000
     assert (extremes.steps_until(record + 1e6) <= RAREST * 3_201).all()
     assert np.isinf(extremes.heights_for(np.full((2, 300), 1e9))).all()
+
+
+@pytest.mark.parametrize(
+    "family", [stats.norm, stats.lognorm(1), stats.t(3), stats.expon], ids=["norm", "lognorm", "t3", "expon"]
+)
+def test_a_value_beyond_all_others_is_as_rare_as_it_is_called(family) -> None:
+    """Be the tail light or heavy: one in 20 times the past, in the mean over 2,000 signals, to a factor of two."""
+    random, signals, blocks = np.random.default_rng(6), 2_000, 600
+    median, near, far = family.ppf(0.5), family.ppf(stats.norm.cdf(NEAR)), family.ppf(stats.norm.cdf(FAR))
+    unit = near - median
+    extremes = Extremes(signals)
+    # The eight largest blocks of a long past, by the order statistics of uniform shares.
+    shares = np.cumsum(random.exponential(size=(signals, 8)), axis=1) / (blocks * BLOCK)
+    extremes.top[:] = np.log1p((family.isf(shares) - median) / unit)
+    extremes.blocks[:], extremes.values[:] = blocks, blocks * BLOCK
+    extremes.prepare(np.full((2, signals), np.log(2.0)), np.full((2, signals), np.log1p((far - median) / unit)))
+    steps = 20.0 * blocks * BLOCK
+    height = extremes.heights_for(np.full((2, signals), steps))[0]
+    measured = family.sf(median + unit * np.expm1(height)).mean() * steps
+    assert 0.5 < measured < 2.0
+    assert np.allclose(steps, extremes.steps_until(np.stack([height, height])))

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.baseline import Baseline
+from holter.surprise.baseline import SETTLED_PERIODS, Baseline
 from holter.surprise.extremes import Extremes
 from holter.surprise.memory import Memory
 from holter.surprise.normal import Bools, Floats
@@ -31,6 +31,7 @@ _COLUMN: Final = _DRIFTS[:, None]
 _RISE: Final = slice(0, len(_DRIFTS))
 _FALL: Final = slice(len(_DRIFTS), 2 * len(_DRIFTS))
 _SCATTER: Final = 2 * len(_DRIFTS)
+_SIGNS: Final = np.array([[1.0], [-1.0]])
 _DRIFTS_DOWN: Final = -_COLUMN
 _STEEP: Final = np.array([1, 3])
 _HELD_STEPS: Final = 4
@@ -57,6 +58,9 @@ _UNUSUAL_STEPS: Final = 1_000.0
 _ANEW_STEPS: Final = 3_000.0
 _CUT_STEPS: Final = 10_000.0
 _MOST_UNUSUAL: Final = 500
+_OFTEN: Final = 0.25
+_OFTEN_PACE: Final = 1.0 / 64
+"""What is unusual at more than so many of the steps of the last two thousand is learnt from all the same."""
 _KEPT: Final = 500.0
 """For so many values counts what was usual before."""
 _SCATTER_STEPS: Final = 1_000.0
@@ -118,6 +122,8 @@ class Detector:
         """Mean and variance of the squares of scores, bounded, over their scatter."""
         self.unusual = np.zeros(count, np.float32)
         """For how many steps each signal has been unusual of late."""
+        self.often = np.zeros(count, np.float32)
+        """At which share of the steps, in the long run."""
         self.held = np.zeros(count, np.int8)
         self._are_held = False
         self.asked = np.full(count, np.inf, np.float32)
@@ -128,7 +134,7 @@ class Detector:
         self._values = np.full((count, BLOCK), np.nan, np.float32)
         self._scores = np.zeros((count, BLOCK), np.float16)
         self._high = np.zeros(count, np.uint32)
-        self._bins = np.zeros((1, BLOCK), np.int8)
+        self._places = np.zeros((1, BLOCK), np.float32)
         self._now: npt.ArrayLike = 0.0
         self._at = 0
         self.prepare()
@@ -154,16 +160,16 @@ class Detector:
         if not all_known:
             moved = np.where(known, moved, np.float32(0))
         scores = self.ranks.scores(moved)
-        at, bins = self._at, self.baseline.bins(time_seconds)
+        at, places = self._at, self.baseline.places(time_seconds)
         self._at += 1
         self._values[:, at] = moved if all_known else np.where(known, moved, np.float32(np.nan))
         self._scores[:, at] = scores
-        if bins.ndim and len(self._bins) == 1:
-            self._bins = np.repeat(self._bins, self.count, axis=0)
-        self._bins[:, at] = bins
+        if places.ndim and len(self._places) == 1:
+            self._places = np.repeat(self._places, self.count, axis=0)
+        self._places[:, at] = places
         self.age += known
         self.judged = judged = self.is_judging if all_known else known & self.is_judging
-        self._walk((scores - self.baseline.usual(bins)) * self._per_scatter, judged)
+        self._walk((scores - self.baseline.usual(places)) * self._per_scatter, judged)
         outside = np.divide(moved - self._median, self._unit)
         np.maximum(outside, 0.0, out=outside)
         self.heights = heights = self._state
@@ -246,9 +252,7 @@ class Detector:
 
     def range_of(self, row: int) -> tuple[float, float]:
         """Return between which values 95 of 100 of a signal's lie at this time, by what it did so far."""
-        usual = float(self.baseline.level[row])
-        if self.baseline.is_used[row]:
-            usual += float(self.baseline.of_day[row, int(self.baseline.bins(self._now).ravel()[0])])
+        usual = float(self.baseline.usual(self.baseline.places(self._now))[row])
         reach = 2.0 * float(np.sqrt(self.scatter[row]))
         low, high = np.interp([usual - reach, usual + reach], GRID, self.ranks.quantiles[row])
         return float(low + self.origin[row]), float(high + self.origin[row])
@@ -286,14 +290,20 @@ class Detector:
         self.unusual[is_new_usual & (highs == 0)] = 0.0
         self.walks[:, is_new_usual], self.held[is_new_usual] = 0.0, 0
         self.ranks.known[is_new_usual] = np.minimum(self.ranks.known[is_new_usual], _KEPT)
-        taught = there & (~is_high | is_new_usual[:, None])
-        bins = np.broadcast_to(self._bins.astype(np.intp), values.shape)
+        # What is unusual that often is not.
+        self.often += _OFTEN_PACE * (highs / BLOCK - self.often)
+        taught = there & (~is_high | (is_new_usual | (self.often > _OFTEN))[:, None])
+        places = np.broadcast_to(self._places.astype(np.float64), values.shape)
         scores = self._scores.astype(np.float64)
-        self._learn_scatter(scores, bins, taught & judging[:, None])
+        self._learn_scatter(scores, places, taught & judging[:, None])
         used = self.baseline.is_used.copy()
-        self.baseline.learn(scores, bins, taught & judging[:, None], np.nan_to_num(self._now - self.began))
-        # About another baseline the walks are others.
-        changed = used != self.baseline.is_used
+        lived = np.nan_to_num(np.asarray(self._now, float) - self.began)
+        self.baseline.learn(scores, places, taught & judging[:, None], there & judging[:, None], lived)
+        # About another baseline the walks are others; a time of the day that was seen once is not the last word.
+        ended = lived - SETTLED_PERIODS * self.baseline.period_seconds
+        is_settled = (ended > 0.0) & (ended <= BLOCK * self.step_seconds) & (used > 0)
+        changed = (used != self.baseline.is_used) | is_settled
+        self.walks[:, changed] = 0.0
         self.tails.forget(changed)
         self.memory.forget(changed)
         self.scatter[changed & (used == 0)] *= (self.baseline.error[1] / self.baseline.error[0])[changed & (used == 0)]
@@ -301,8 +311,8 @@ class Detector:
         values[:], self._high[:], self._highest[:], self._at = np.nan, 0, 0.0, 0
         self.prepare()
 
-    def _learn_scatter(self, scores: Floats, bins: npt.NDArray[np.intp], taught: Bools) -> None:
-        residual = np.where(taught, scores - self.baseline.usual_each(bins), 0.0)
+    def _learn_scatter(self, scores: Floats, places: Floats, taught: Bools) -> None:
+        residual = np.where(taught, scores - self.baseline.usual_each(places), 0.0)
         count = taught.sum(1)
         total = np.maximum(count, 1)
         pace = np.maximum(1.0 / _SCATTER_STEPS, 1.0 / (self.age + 30.0))
@@ -325,7 +335,7 @@ class Detector:
             else:
                 theirs[: self.count] = mine
         other._at, other._now = self._at, self._now
-        other._bins[:] = self._bins[:1]
+        other._places[:] = self._places[:1]
         other.prepare()
         return other
 
@@ -347,6 +357,7 @@ class Detector:
             *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.steps, baseline.of_day)),
             *((one, 0) for one in (baseline.visits, baseline.is_used, memory.sum, memory.blocks, self.origin)),
             *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held, self.way)),
+            *((one, 0) for one in (baseline.beside, self.often)),
             *((one, 1) for one in (baseline.error, tails.level, tails.excess, tails.blocks, memory.variance)),
             *((one, 1) for one in (self.walks, self.square, self._highest)),
             *((one, 0) for one in (self._values, self._scores, self._high, extremes.blocks, extremes.values)),
@@ -356,17 +367,17 @@ class Detector:
     def prepare(self) -> None:
         """Derive what each update needs, after a block or a change of the arrays."""
         self.ranks.prepare()
-        self.extremes.prepare()
+        self.baseline.prepare()
         self._are_new = bool(np.isnan(self.origin).any())
         self._are_held = bool(self.held.any())
         self.is_judging: Bools = self.ranks.known >= LEAST_VALUES
         self.is_unjudgeable = self.memory.is_long
         self._per_scatter = 1.0 / np.sqrt(np.maximum(self.scatter, 0.02))
         self._per_square = 1.0 / np.sqrt(np.maximum(self.square[1], 0.05))
-        median, up, down = self.ranks.spread()
-        least = np.maximum(0.1 * np.maximum(up, down), 1e-6 * np.abs(median) + 1e-12)
-        self._median = median
-        self._unit = np.stack([np.maximum(up, least), -np.maximum(down, least)]).astype(np.float32)
+        self._median, near, far = self.ranks.spread()
+        unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(self._median) + 1e-12))
+        self._unit = (unit * _SIGNS).astype(np.float32)
+        self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
         self._are_one_sided = bool(self.way.any())
         self._set_thresholds()
 

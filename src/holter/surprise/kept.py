@@ -1,4 +1,4 @@
-"""What is kept of a signal's past from one process to the next: 335 bytes, of any byte order."""
+"""What is kept of a signal's past from one process to the next: 343 bytes, of any byte order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_DAY: Final = 40.0
 _VISITS: Final = 15 / 8
 """Visits are kept as powers of two, in half a byte."""
 _CELLS: Final = (
-    "age", "scatter", "unusual", "known", "level", "steps", "is_used", "blocks", "values", "memory",
+    "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "blocks", "values", "memory",
 )  # fmt: skip
 _RECORD: Final = np.dtype([
     ("direction", "i1"), ("origin", "<f8"), ("began", "<f8"), *((name, "<f4") for name in _CELLS),
@@ -34,7 +34,8 @@ def _cells(detector: Detector) -> dict[str, npt.NDArray[Any]]:
     baseline, extremes = detector.baseline, detector.extremes
     return {
         "origin": detector.origin, "began": detector.began, "age": detector.age, "scatter": detector.scatter,
-        "unusual": detector.unusual, "known": detector.ranks.known, "level": baseline.level, "steps": baseline.steps,
+        "unusual": detector.unusual, "often": detector.often, "known": detector.ranks.known, "level": baseline.level,
+        "beside": baseline.beside, "steps": baseline.steps,
         "is_used": baseline.is_used, "blocks": extremes.blocks, "values": extremes.values,
         "memory": detector.memory.blocks,
     }  # fmt: skip
@@ -49,7 +50,7 @@ def _columns(detector: Detector) -> dict[str, npt.NDArray[Any]]:
 
 
 def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
-    """Return what is known of the signals of these *rows*, 335 bytes each."""
+    """Return what is known of the signals of these *rows*, 343 bytes each."""
     records = np.zeros(len(rows), _RECORD)
     records["direction"] = detector.way[rows]
     for name, cells in _cells(detector).items():

@@ -25,8 +25,10 @@ _SPACING: Final = float(GRID[1] - GRID[0])
 _SHARES: Final = share_below(GRID)
 _EDGES: Final = np.concatenate(([0.0], (_SHARES[1:] + _SHARES[:-1]) / 2, [1.0]))
 _MIDDLE: Final = QUANTILES // 2
-_ABOVE: Final = int(np.searchsorted(GRID, 1.0))
-_BELOW: Final = QUANTILES - 1 - _ABOVE
+_NEAR: Final = int(np.searchsorted(GRID, 1.0))
+_FAR: Final = int(np.searchsorted(GRID, 2.0))
+NEAR: Final = float(GRID[_NEAR])
+FAR: Final = float(GRID[_FAR])
 _STEP: Final = QUANTILES + 1
 
 
@@ -87,10 +89,14 @@ class Ranks:
         return bounded
 
     def spread(self) -> tuple[Floats, Floats, Floats]:
-        """Return the median, and how far above and below it the quantiles at scores 1 and -1 lie."""
+        """Return the median, and how far above and below it the scores `NEAR` and `FAR` lie, each ``(2, signals)``."""
         quantiles = self.quantiles.astype(np.float64)
         median = (quantiles[:, _MIDDLE - 1] + quantiles[:, _MIDDLE]) / 2
-        return median, quantiles[:, _ABOVE] - median, median - quantiles[:, _BELOW]
+        near, far = (
+            np.stack([quantiles[:, place] - median, median - quantiles[:, QUANTILES - 1 - place]])
+            for place in (_NEAR, _FAR)
+        )
+        return median, near, far
 
     def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
         """Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*."""
