@@ -124,6 +124,7 @@ class Norms:
         self.calls = np.zeros(0)
         self.volume = np.zeros(0)
         self.seen = np.zeros(0)
+        self._random = np.random.default_rng(0)
 
     def fit(self, size: int) -> None:
         """Have room for so many series."""
@@ -159,26 +160,26 @@ class Norms:
 
     def residuals(self, at: npt.NDArray[np.intp], failed: Floats, count: Floats, weight: float) -> Floats:
         """
-        Return how much more failed than is usual, given the volume, as the normal score of its middle share.
+        Return how much more failed than is usual, given the volume: a standard normal number while nothing changes.
 
-        The mean of middle shares is a half whatever the volume, so that neither few calls nor many look like trouble
-        (Lancaster, 1961). At the places *at* the usual then goes a *weight* of the way.
+        A count stands for a range of the Poisson distribution, of which a point is drawn (randomised quantile
+        residuals: Dunn and Smyth, 1996). The middle of it would be the same most of the time where hardly anything
+        fails. At the places *at* the usual then goes a *weight* of the way.
         """
         bad, calls = self.bad[at], self.calls[at]
         usual = np.where(calls > 0, bad, failed) / np.where(calls > 0, calls, count)
         self.bad[at], self.calls[at] = bad * (1 - weight) + failed, calls * (1 - weight) + count
-        # While hardly anything fails what is usual only ever falls, and 0 would be ever more by a little.
-        return np.round(_score_of_count(failed, count * usual), 1)
+        return _score_of_count(failed, count * usual, self._random.random(len(at)))
 
 
-def _score_of_count(count: Floats, mean: Floats) -> Floats:
-    """Return the normal score of the middle share of a Poisson *count*; what is too rare for it goes on by roots."""
+def _score_of_count(count: Floats, mean: Floats, point: Floats) -> Floats:
+    """Return the normal score of a *point* of a Poisson count's share; what is too rare for that goes on by roots."""
     roots = 2.0 * (np.sqrt(count + ROOT) - np.sqrt(mean + ROOT))
     few = np.flatnonzero((mean < _MANY) & (count < _MOST_COUNTED))
     term = np.exp(-mean[few])
     below, share = np.zeros(len(few)), np.zeros(len(few))
     for one in range(int(count[few].max(initial=-1)) + 1):
-        share += np.where(count[few] == one, below + term / 2, 0.0)
+        share += np.where(count[few] == one, below + term * point[few], 0.0)
         below, term = below + term, term * mean[few] / (one + 1)
     score = roots.copy()
     score[few] = np.where(
