@@ -21,7 +21,6 @@ Bools = npt.NDArray[np.bool_]
 _SHARES: Final = (0.5, 0.9, 0.99)
 _LEAST: Final = np.array([5, 20, 100])
 """Of how many values each quantile says something."""
-_LEAST_MEAN: Final = 3
 _MANY: Final = 100.0
 _MOST_COUNTED: Final = 250
 _RARE: Final = 0.9999
@@ -212,7 +211,7 @@ class Told:
         self._usual = norms.error_ratios()
         self._errors[at] = failed / count[at]
         judged[at, ERROR_RATIO] = norms.residuals(at, failed, count[at], seconds / _DAY_SECONDS)
-        at = np.flatnonzero(is_histogram & (count >= _LEAST_MEAN))
+        at = np.flatnonzero(is_histogram & (count > 0))
         judged[at, MEAN] = total[at] / count[at]
         at, seen, quantiles = stretch.pool.quantiles(_SHARES)
         judged[at, FIRST_QUANTILE:] = np.where(seen[:, None] >= _LEAST, quantiles, np.nan)
