@@ -394,7 +394,9 @@ class Detector:
     def _set_thresholds(self) -> None:
         with np.errstate(divide="ignore"):
             thresholds = self._heights_for(self.asked / self.share)
-            anew, unusual = (self._heights_for(steps / self.share) for steps in (_ANEW_STEPS, _UNUSUAL_STEPS))
-        self._thresholds = thresholds.astype(np.float32)
-        self._anew_heights = np.maximum(thresholds, anew).astype(np.float32)
+            unusual = self._heights_for(_UNUSUAL_STEPS / self.share)
+            self._thresholds = self._anew_heights = thresholds.astype(np.float32)
+            if (self.asked < _ANEW_STEPS).any():
+                anew = np.maximum(thresholds, self._heights_for(_ANEW_STEPS / self.share))
+                self._anew_heights = anew.astype(np.float32)
         self._unusual_heights = np.minimum(unusual, thresholds).astype(np.float32)

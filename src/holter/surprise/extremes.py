@@ -69,6 +69,8 @@ class Extremes:
         # The smallest of those kept is the level, and no excess.
         self._evidence = kept - 1 + _PRIOR
         self._excess = np.maximum((above + _PRIOR * expected) / self._evidence, _LEAST)
+        for name in ("_level", "_steps", "_rarity", "_bend", "_evidence", "_excess"):
+            setattr(self, name, getattr(self, name).astype(np.float32))
 
     def _bent(self, near: Floats, far: Floats) -> tuple[Floats, Floats]:
         """Return the bend of each tail, and the mean excess over the level that it lets expect."""
