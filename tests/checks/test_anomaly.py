@@ -228,6 +228,19 @@ def test_what_does_not_fit_is_said() -> None:
     assert f"; {len(state['series']):,} of 8,000 outlive a restart" in check.describe()
 
 
+@pytest.mark.heavy
+def test_what_is_gone_gives_its_place_to_what_comes() -> None:
+    """Series that come and go for ever, as jobs do, take no more memory than those that are there at a time."""
+    check = Anomaly()
+    for step in range(3_300):
+        one = step // 20
+        series = {one: Series(one, f"app.job{one}", "1", "gauge")}
+        reading = Reading(1, 1.0, last=float(step))
+        check.judge(Snapshot((1_790_000_000 + 60 * step) * 10**9, 6 * 10**10, series, {}, {one: reading}))
+    assert check._places.size < 135
+    assert sum(states(check).values()) < 120
+
+
 @pytest.mark.parametrize(
     "state",
     [

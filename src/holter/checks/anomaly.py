@@ -101,16 +101,15 @@ class Anomaly:
                 self._stretches[place + 1].join(stretch)
             if place == 0:
                 self._share()
-                self._tidy()
             self._counts = None
         if self._stretches[0].seconds:
             return []
+        if any(rhythm.has_just_looked for rhythm in self._rhythms):
+            self._tidy()
         return [*self._judged(alarms, snapshot), *self._governed(snapshot)]
 
     def _tidy(self) -> None:
         """Give back the places of series that are gone."""
-        if not self._rhythms[0].has_just_looked:
-            return
         is_needed = np.zeros(self._places.size, np.bool_)
         for rhythm in self._rhythms:
             is_needed[rhythm.numbers() // WIDTH] = True
