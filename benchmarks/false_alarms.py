@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -372,7 +373,8 @@ def soak(*, hours: float) -> bool:
         holter.ContainerSampler(),
         holter.RuntimeSampler(),
     ]
-    with holter.start("soak", checks=[check], samplers=samplers, on_alert=fired.append):
+    # Of a name of its own, so that it neither joins another one nor goes on with what that has learnt.
+    with holter.start(f"soak-{os.getpid()}", checks=[check], samplers=samplers, on_alert=fired.append):
         until = time.monotonic() + hours * 3_600
         while time.monotonic() < until:
             predict(random.normal(size=(int(random.integers(1, 32)), 256)))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holter.surprise.detector import BLOCK, LEAST_VALUES, STATISTICS, Detector, shares
+from holter.surprise.detector import BLOCK, LEAST_VALUES, Detector
+from holter.surprise.shares import STATISTICS, shares
 
 MINUTE = 60.0
 

@@ -23,6 +23,7 @@ from holter.surprise.extremes import Extremes
 from holter.surprise.memory import Memory
 from holter.surprise.normal import Bools, Floats
 from holter.surprise.ranks import GRID, Ranks
+from holter.surprise.shares import BY_WAY, STATISTICS
 from holter.surprise.walks import Tails, excess_of, level_of
 
 BLOCK: Final = 32
@@ -40,16 +41,11 @@ _SURE_STEPS: Final = 20_000.0
 """That holds for alarms as rare as this: what comes more often by itself has to be learnt."""
 WALKS: Final = _SCATTER + 1
 _VALUES: Final = slice(WALKS, WALKS + 2)
-STATISTICS: Final = ("rise", "rise", "fall", "fall", "scatter", "above", "below")
-"""What each statistic is about: two walks up, two down, one of the scatter, and values above and below all others."""
 _SCATTER_DRIFT: Final = 0.5
 _CLIP: Final = 3.0
 # Real values hang together, so that walks go higher than those of independent ones: expect twice the excess.
 _EXCESS: Final = np.concatenate([2 * excess_of(_DRIFTS), 2 * excess_of(_DRIFTS), [2.6]])
 _LEVEL: Final = np.concatenate([level_of(_DRIFTS), level_of(_DRIFTS), [3.0]])
-# Most of what matters is more than before, and at once: nearly half of the rate goes to single values, most of the
-# rest to walks upwards.
-_WEIGHTS: Final = np.array([0.15, 0.15, 0.025, 0.025, 0.2, 0.225, 0.225])
 LEAST_VALUES: Final = 64
 """Fewer values are no past."""
 _RUNS: Final = 1.5
@@ -66,28 +62,8 @@ _KEPT: Final = 500.0
 _SCATTER_STEPS: Final = 1_000.0
 
 
-def shares(direction: npt.ArrayLike = 0) -> Floats:
-    """
-    Return how the rate of one signal is shared by its statistics, ``(statistics, signals)``.
-
-    *direction*: 1 where only more than usual counts, -1 where only less does, 0 for both.
-    """
-    way = np.atleast_1d(np.asarray(direction, float))
-    up, down = np.where(way >= 0, 1.0, 0.0), np.where(way <= 0, 1.0, 0.0)
-    # Where less than usual is all that counts it gets what more gets else.
-    fall = np.where(way < 0, _WEIGHTS[0], _WEIGHTS[2])
-    both = np.ones_like(way)
-    weights = np.stack([
-        *(_WEIGHTS[_RISE, None] * up), *(fall * down for _ in _DRIFTS), _WEIGHTS[_SCATTER] * both,
-        _WEIGHTS[-2] * up, _WEIGHTS[-1] * down,
-    ])  # fmt: skip
-    return np.asarray(weights / weights.sum(0))
-
-
-# By which way is trouble: both, up, down, so that a way of -1 is the last.
-_SHARES: Final = shares([0, 1, -1])
 _SIDES: Final = np.array([[-_CLIP, 0.0, -_CLIP], [_CLIP, _CLIP, 0.0]], np.float32)
-"""Between what scores count for the scatter."""
+"""Between what scores count for the scatter, by which way is trouble."""
 
 
 class Detector:
@@ -244,7 +220,7 @@ class Detector:
     @property
     def share(self) -> Floats:
         """How the rate of each signal is shared by its statistics, ``(statistics, signals)``."""
-        return np.asarray(_SHARES[:, self.way])
+        return np.asarray(BY_WAY[:, self.way])
 
     def medians(self, rows: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return the median of what the signals of *rows* did so far; NaN before 64 values."""
