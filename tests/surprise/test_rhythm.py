@@ -93,7 +93,7 @@ def test_what_was_not_saved_is_refused(content: list[bytes]) -> None:
     assert {} == states(rhythm)
 
 
-def test_what_came_slowly_is_no_alarm_before_two_days() -> None:
+def test_what_came_slowly_is_no_alarm_before_three_days() -> None:
     """It may be the time of the day; after that it is one."""
     random = np.random.default_rng(5)
     alarms = []

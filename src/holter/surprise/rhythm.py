@@ -125,7 +125,7 @@ class Rhythm:
         return np.where(is_told, usual + (judged - usual) * weights, judged)
 
     def _may_be_the_hour(self, row: int, alarm: Alarm, time_seconds: float) -> bool:
-        """Whether what came slowly may be the time of the day, which nobody knows before two days were seen."""
+        """Whether what came slowly may be the time of the day, of which before three days were seen one is known."""
         is_young = time_seconds - self.detector.began[row] < _PERIODS * self.detector.baseline.period_seconds
         return bool(is_young and alarm.since_seconds > _SUDDEN_STEPS * self.step_seconds)
 
