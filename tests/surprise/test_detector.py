@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holter.surprise.detector import BLOCK, LEAST_VALUES, Detector
+from holter.surprise.normal import Floats
 from holter.surprise.shares import STATISTICS, shares
 
 MINUTE = 60.0
@@ -97,6 +98,28 @@ def test_the_time_of_the_day_is_known() -> None:
     assert fed(detector, values[6 * 1_440 :], 6 * 1_440).mean() < 1e-3
     assert detector.is_unjudgeable.mean() < 0.3
     assert fed(detector, values[:60] + 2.0, 7 * 1_440).any(0).mean() >= 0.7
+
+
+def test_the_time_of_the_week_is_known() -> None:
+    """After some weeks a quiet weekend is no alarm; one that is like any other day is."""
+    random, half_hour = np.random.default_rng(12), 1_800.0
+
+    def values(step: int, *, is_working: bool) -> Floats:
+        swing = 3.0 * np.sin(2 * np.pi * step / 48) + 1.5 if is_working else 0.5 * np.sin(2 * np.pi * step / 48)
+        return swing + 0.5 * random.normal(size=20)
+
+    detector = Detector(20, step_seconds=half_hour)
+    detector.ask(1e4)
+    alarms = 0
+    for step in range(6 * 336):
+        found = detector.update(values(step, is_working=step % 336 < 240), step * half_hour)
+        alarms += int(found.sum()) if step >= 4 * 336 else 0
+    assert detector.baseline.is_weekly.all()
+    assert alarms <= 2
+    found = np.zeros(20, np.bool_)
+    for step in range(6 * 336, 6 * 336 + 288):
+        found |= detector.update(values(step, is_working=True), step * half_hour)
+    assert found.mean() >= 0.9
 
 
 def test_what_lasts_becomes_the_usual() -> None:

@@ -1,42 +1,45 @@
 """
-What is usual by now and at this time of the day, in bounded scores.
+What is usual by now, at this time of the day and at this time of the week, in bounded scores.
 
-Both are learnt on scores that are clipped, never on raw values: a single value moves them by its rank at most. The slow
-level follows drifts over some hundred steps. A time of the day is used once two periods were seen and only where it
+All are learnt on scores that are clipped, never on raw values: a single value moves them by its rank at most. The slow
+level follows drifts over some hundred steps. A time of the day is used once two days were seen and only where it
 tells: where scores are closer to it, and a level of its own beside it, than to the slow level alone. That other level
-hardly moves within the first two periods, so that it leaves the time of the day what is its own.
+hardly moves within the first two days, so that it leaves the time of the day what is its own. What the week adds to
+that, in parts of three hours, is used once two weeks were seen, and again only where it tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from holter.surprise.cycle import PERIODS, Cycle
 from holter.surprise.normal import Bools, Floats
 
 DAY_SECONDS: Final = 86_400.0
 BINS: Final = 48
+"""Parts of a day."""
+WEEK_PARTS: Final = 56
+_DAYS: Final = 7
+_WEEKLY_SECONDS: Final = 30.0
+"""What is judged more often than that leaves the week to a slower rhythm."""
 _LEVEL_STEPS: Final = 500.0
 _FIRST_STEPS: Final = 20.0
 _ERROR_STEPS: Final = 500.0
 _TELLS: Final = 0.85
-"""The time of the day is used where it leaves less than this share of the mean square."""
-_LEAST_VISITS: Final = 20.0
+"""The time of the day, and what the week adds, are used where they leave less than this share of the mean square."""
 _FIRST_VISITS: Final = 4.0
-_PERIODS: Final = 3.0
 SETTLED_PERIODS: Final = 4.0
 """After so many the time of the day is known as well as it will be."""
-_MOST_VISITS: Final = 255.0
 
 
 class Baseline:
     """
-    Slow level and time of day of *count* signals that are sampled each *step_seconds*.
+    Slow level, time of day and time of week of *count* signals that are sampled each *step_seconds*.
 
-    Costs 48 numbers of 3 bytes and six of 4 a signal.
+    The week is not known where a step is shorter than 30 s. Costs 48 and 56 numbers of 3 bytes and nine of 4 a signal.
     """
 
     def __init__(self, count: int, step_seconds: float, period_seconds: float = DAY_SECONDS) -> None:
@@ -45,45 +48,51 @@ class Baseline:
         self.beside = np.zeros(count, np.float32)
         """The slow level beside the time of the day."""
         self.steps = np.zeros(count, np.float32)
-        self.of_day = np.zeros((count, BINS), np.float16)
-        self.visits = np.zeros((count, BINS), np.uint8)
+        self.day = Cycle(count, BINS, span=1.0, part_steps=period_seconds / BINS / step_seconds)
+        span = _DAYS * BINS / WEEK_PARTS
+        parts = WEEK_PARTS if step_seconds >= _WEEKLY_SECONDS else 0
+        self.week = Cycle(count, parts, span=span, part_steps=span * period_seconds / BINS / step_seconds)
         self.error = np.ones((2, count), np.float32)
         """The mean square of scores about the level alone, and about the time of the day and the level beside it."""
+        self.week_error = np.ones((2, count), np.float32)
+        """That of scores about the time of the day, and about the time of the week too."""
         self.is_used = np.zeros(count, np.float32)
-        self._most_visits = min(max(_PERIODS * period_seconds / BINS / step_seconds, _LEAST_VISITS), _MOST_VISITS)
+        """Whether the time of the day is used."""
+        self.is_weekly = np.zeros(count, np.float32)
+        """Whether the time of the week is used beside it."""
         # Over a whole period: within one the slow level alone is good at some hours.
         self._error_steps = max(_ERROR_STEPS, period_seconds / step_seconds)
+        self._week_steps = max(_ERROR_STEPS, _DAYS * period_seconds / step_seconds)
         self._rows = np.arange(count)
         self.prepare()
 
     def prepare(self) -> None:
         """Derive what is asked each update, after a block or a change of the arrays."""
         self._are_used = bool(self.is_used.any())
+        self._are_weekly = bool(self.is_weekly.any())
 
     def places(self, time_seconds: npt.ArrayLike) -> Floats:
-        """Return how many parts of the period have passed at each time, 0 to 48."""
-        return np.asarray(time_seconds, float) % self.period_seconds * (BINS / self.period_seconds)
+        """Return how many parts of a day have passed at each time since its week began, 0 to 336."""
+        return np.asarray(time_seconds, float) % (_DAYS * self.period_seconds) * (BINS / self.period_seconds)
 
     def usual(self, places: Floats) -> Floats:
-        """Return the score that is usual at these *places* of the period, for each signal."""
+        """Return the score that is usual at these *places*, for each signal."""
         if not self._are_used:
             return self.level.astype(np.float64)
-        return np.where(self.is_used > 0, self.beside + self._at(self._rows, places), self.level)
+        return np.where(self.is_used > 0, self._by_time(self._rows, places), self.level)
 
     def usual_each(self, places: Floats) -> Floats:
         """Return the scores that are usual at *places* that are ``(signals, steps)``."""
         level = self.level[:, None]
         if not self._are_used:
             return np.broadcast_to(level, places.shape)
-        of_day = self._at(self._rows[:, None], places)
-        return np.where(self.is_used[:, None] > 0, self.beside[:, None] + of_day, level)
+        return np.where(self.is_used[:, None] > 0, self._by_time(self._rows[:, None], places), level)
 
-    def _at(self, rows: npt.NDArray[np.intp], places: Floats) -> Floats:
-        """Return what is known of the time of the day, between the middles of two parts."""
-        before = np.floor(places - 0.5)
-        share = places - 0.5 - before
-        part = before.astype(np.intp)
-        return (1.0 - share) * self.of_day[rows, part % BINS] + share * self.of_day[rows, (part + 1) % BINS]
+    def _by_time(self, rows: npt.NDArray[np.intp], places: Floats) -> Floats:
+        known: Floats = self.beside[rows] + self.day.at(rows, places)
+        if self._are_weekly:
+            known += self.is_weekly[rows] * self.week.at(rows, places)
+        return known
 
     def learn(self, scores: Floats, places: Floats, taught: Bools, there: Bools, age_seconds: Floats) -> None:
         """
@@ -98,46 +107,40 @@ class Baseline:
         counted = np.where(self.is_used[:, None] > 0, taught, there)
         count = counted.sum(1)
         total = np.maximum(count, 1)
-        parts = np.minimum(places.astype(np.intp), BINS - 1)
         about = np.where(counted, scores - self.level[:, None], 0.0)
-        beside = np.where(counted, scores - self.beside[:, None], 0.0)
-        left = np.where(counted, beside - self._at(self._rows[:, None], places), 0.0)
-        is_old = age_seconds > 2 * self.period_seconds
+        beside = scores - self.beside[:, None]
+        rows = self._rows[:, None]
+        left = beside - self.day.at(rows, places)
+        by_week = self._learn_week(left, places, counted, age_seconds) if self.week.parts else 0.0
+        left = np.where(counted, left, 0.0)
         settled = (count > 0) & (age_seconds > self.period_seconds)
         share = np.where(settled, np.minimum(count / self._error_steps, 1.0), 0.0)
         squares = np.stack([(about**2).sum(1), (left**2).sum(1)]) / total
         self.error += share * (squares - self.error)
-        # A block holds several values of a part: they count one by one. What ranks meant in the first periods they do
-        # not mean later: it is soon outlived.
-        young = np.where(settled, self._most_visits / _PERIODS, _FIRST_VISITS)
-        most = np.where(age_seconds > SETTLED_PERIODS * self.period_seconds, self._most_visits, young)
-        for first, last in _runs(parts):
-            here, run = parts[:, first], slice(first, last)
-            visits = self.visits[self._rows, here].astype(np.int64)
-            known = self.of_day[self._rows, here].astype(np.float64)
-            self.of_day[self._rows, here] = _in_turn(known, visits, beside[:, run], counted[:, run], most)
-            self.visits[self._rows, here] = np.minimum(visits + counted[:, run].sum(1), most)
+        # What ranks meant in the first periods they do not mean later: it is soon outlived.
+        young = np.where(settled, self.day.most_visits / PERIODS, _FIRST_VISITS)
+        most = np.where(age_seconds > SETTLED_PERIODS * self.period_seconds, self.day.most_visits, young)
+        self.day.learn(beside, places, counted, most)
+        left = np.where(counted, left - self.is_weekly[:, None] * by_week, 0.0)
         self.beside += np.minimum(count / self._error_steps, 1.0) * left.sum(1) / total
         # What was of use is given up only when it is of none, so that the walks need not learn anew all the time.
         least = np.where(self.is_used > 0, 1.0, _TELLS) * self.error[0]
-        self.is_used = (is_old & (self.error[1] < least)).astype(np.float32)
+        self.is_used = ((age_seconds > 2 * self.period_seconds) & (self.error[1] < least)).astype(np.float32)
+        least = np.where(self.is_weekly > 0, 1.0, _TELLS) * self.week_error[0]
+        is_old = (age_seconds > 2 * _DAYS * self.period_seconds) & (self.is_used > 0)
+        self.is_weekly = (is_old & (self.week_error[1] < least)).astype(np.float32)
         self.prepare()
 
-
-def _runs(parts: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield where steps begin and end in which no signal gets into another part; *parts* are ``(signals, steps)``."""
-    changes = (np.flatnonzero((parts[:, 1:] != parts[:, :-1]).any(0)) + 1).tolist()
-    yield from zip([0, *changes], [*changes, parts.shape[1]], strict=True)
-
-
-def _in_turn(known: Floats, visits: npt.NDArray[np.int64], values: Floats, there: Bools, most: Floats) -> Floats:
-    """
-    Return the mean *known* of so many *visits* after further *values*, ``(signals, steps)``, one by one.
-
-    Each moves it by one over the visits until then, of which at most so many count.
-    """
-    before = visits[:, None] + np.cumsum(there, axis=1) - there
-    weight = there / (np.minimum(before, most[:, None]) + 1.0)
-    # What is left of each at the end, and last of what was known.
-    left = np.cumprod(np.concatenate([np.ones((len(known), 1)), 1.0 - weight[:, ::-1]], axis=1), axis=1)
-    return np.asarray(known * left[:, -1] + (weight * values * left[:, -2::-1]).sum(1))
+    def _learn_week(self, left: Floats, places: Floats, counted: Bools, age_seconds: Floats) -> Floats:
+        """Take in what the time of the day has *left*; return what was known of it by the time of the week."""
+        count = counted.sum(1)
+        total = np.maximum(count, 1)
+        known = self.week.at(self._rows[:, None], places)
+        settled = (count > 0) & (age_seconds > _DAYS * self.period_seconds)
+        share = np.where(settled, np.minimum(count / self._week_steps, 1.0), 0.0)
+        squares = [(np.where(counted, one, 0.0) ** 2).sum(1) / total for one in (left, left - known)]
+        self.week_error += share * (np.stack(squares) - self.week_error)
+        # As long as the time of the day is not known, nothing is left by it.
+        is_known = age_seconds > 2 * self.period_seconds
+        self.week.learn(left, places, counted, np.where(is_known, self.week.most_visits, 1.0))
+        return known

@@ -272,17 +272,23 @@ class Detector:
         places = np.broadcast_to(self._places.astype(np.float64), values.shape)
         scores = self._scores.astype(np.float64)
         self._learn_scatter(scores, places, taught & judging[:, None])
-        used = self.baseline.is_used.copy()
+        baseline = self.baseline
+        used, weekly = baseline.is_used.copy(), baseline.is_weekly.copy()
         lived = np.nan_to_num(np.asarray(self._now, float) - self.began)
-        self.baseline.learn(scores, places, taught & judging[:, None], there & judging[:, None], lived)
+        baseline.learn(scores, places, taught & judging[:, None], there & judging[:, None], lived)
         # About another baseline the walks are others; a time of the day that was seen once is not the last word.
-        ended = lived - SETTLED_PERIODS * self.baseline.period_seconds
+        ended = lived - SETTLED_PERIODS * baseline.period_seconds
         is_settled = (ended > 0.0) & (ended <= BLOCK * self.step_seconds) & (used > 0)
-        changed = (used != self.baseline.is_used) | is_settled
+        changed = (used != baseline.is_used) | (weekly != baseline.is_weekly) | is_settled
         self.walks[:, changed] = 0.0
         self.tails.forget(changed)
         self.memory.forget(changed)
-        self.scatter[changed & (used == 0)] *= (self.baseline.error[1] / self.baseline.error[0])[changed & (used == 0)]
+        for was, now, error in (
+            (used, baseline.is_used, baseline.error),
+            (weekly, baseline.is_weekly, baseline.week_error),
+        ):
+            begins = (was == 0) & (now > 0)
+            self.scatter[begins] *= error[1, begins] / error[0, begins]
         self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)))
         values[:], self._high[:], self._highest[:], self._at = np.nan, 0, 0.0, 0
         self.prepare()
@@ -330,11 +336,13 @@ class Detector:
         ranks, baseline, tails, memory = self.ranks, self.baseline, self.tails, self.memory
         extremes = self.extremes
         return [
-            *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.steps, baseline.of_day)),
-            *((one, 0) for one in (baseline.visits, baseline.is_used, memory.sum, memory.blocks, self.origin)),
+            *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.steps)),
+            *((one, 0) for one in (baseline.day.means, baseline.day.visits, baseline.week.means, baseline.week.visits)),
+            *((one, 0) for one in (baseline.is_used, baseline.is_weekly, memory.sum, memory.blocks, self.origin)),
             *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held, self.way)),
             *((one, 0) for one in (baseline.beside, self.often)),
-            *((one, 1) for one in (baseline.error, tails.level, tails.excess, tails.blocks, memory.variance)),
+            *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance)),
+            *((one, 1) for one in (tails.level, tails.excess, tails.blocks)),
             *((one, 1) for one in (self.walks, self.square, self._highest)),
             *((one, 0) for one in (self._values, self._scores, self._high, extremes.blocks, extremes.values)),
             *((one, 1) for one in (extremes.top, self.lasting)),

@@ -1,4 +1,4 @@
-"""What is kept of a signal's past from one process to the next: 343 bytes, of any byte order."""
+"""What is kept of a signal's past from one process to the next: 439 bytes, of any byte order."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.baseline import BINS
+from holter.surprise.baseline import BINS, WEEK_PARTS
+from holter.surprise.cycle import Cycle
 from holter.surprise.detector import WALKS, Detector
 from holter.surprise.extremes import KEPT
 from holter.surprise.ranks import QUANTILES
 
 _KEPT_QUANTILES: Final = np.append(np.arange(0, QUANTILES, 2), QUANTILES - 1)
 """Every second one and the last, to the bit, so that equal values stay equal; the others are means of two."""
-_OF_DAY: Final = 40.0
+_MEANS: Final = 40.0
 _VISITS: Final = 15 / 8
 """Visits are kept as powers of two, in half a byte."""
 _CELLS: Final = (
-    "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "blocks", "values", "memory",
+    "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "is_weekly", "blocks",
+    "values", "memory",
 )  # fmt: skip
 _RECORD: Final = np.dtype([
     ("direction", "i1"), ("origin", "<f8"), ("began", "<f8"), *((name, "<f4") for name in _CELLS),
-    ("quantiles", "<f4", (len(_KEPT_QUANTILES),)), ("of_day", "i1", (BINS,)), ("visits", "u1", (BINS // 2,)),
-    ("error", "<f4", (2,)), ("tails", "<f2", (2, WALKS)), ("tail_blocks", "<f2", (1,)),
+    ("quantiles", "<f4", (len(_KEPT_QUANTILES),)), ("day", "i1", (BINS,)), ("day_visits", "u1", (BINS // 2,)),
+    ("week", "i1", (WEEK_PARTS,)), ("week_visits", "u1", (WEEK_PARTS // 2,)),
+    ("error", "<f4", (2,)), ("week_error", "<f4", (2,)), ("tails", "<f2", (2, WALKS)), ("tail_blocks", "<f2", (1,)),
     ("top", "<f2", (2, KEPT)), ("square", "<f2", (2,)), ("variance", "<f4", (2,)),
 ])  # fmt: skip
 BYTES: Final = _RECORD.itemsize
@@ -35,8 +38,8 @@ def _cells(detector: Detector) -> dict[str, npt.NDArray[Any]]:
     return {
         "origin": detector.origin, "began": detector.began, "age": detector.age, "scatter": detector.scatter,
         "unusual": detector.unusual, "often": detector.often, "known": detector.ranks.known, "level": baseline.level,
-        "beside": baseline.beside, "steps": baseline.steps,
-        "is_used": baseline.is_used, "blocks": extremes.blocks, "values": extremes.values,
+        "beside": baseline.beside, "steps": baseline.steps, "is_used": baseline.is_used,
+        "is_weekly": baseline.is_weekly, "blocks": extremes.blocks, "values": extremes.values,
         "memory": detector.memory.blocks,
     }  # fmt: skip
 
@@ -44,13 +47,19 @@ def _cells(detector: Detector) -> dict[str, npt.NDArray[Any]]:
 def _columns(detector: Detector) -> dict[str, npt.NDArray[Any]]:
     """Return what is several numbers a signal and kept as it is, by name, signals last."""
     return {
-        "error": detector.baseline.error, "tail_blocks": detector.tails.blocks, "square": detector.square,
-        "variance": detector.memory.variance,
+        "error": detector.baseline.error, "week_error": detector.baseline.week_error,
+        "tail_blocks": detector.tails.blocks, "square": detector.square, "variance": detector.memory.variance,
     }  # fmt: skip
 
 
+def _cycles(detector: Detector) -> dict[str, Cycle]:
+    """Return the periods that are known."""
+    cycles = {"day": detector.baseline.day, "week": detector.baseline.week}
+    return {name: cycle for name, cycle in cycles.items() if cycle.parts}
+
+
 def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
-    """Return what is known of the signals of these *rows*, 343 bytes each."""
+    """Return what is known of the signals of these *rows*, 439 bytes each."""
     records = np.zeros(len(rows), _RECORD)
     records["direction"] = detector.way[rows]
     for name, cells in _cells(detector).items():
@@ -58,9 +67,10 @@ def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
     for name, columns in _columns(detector).items():
         records[name] = columns[:, rows].T
     records["quantiles"] = detector.ranks.quantiles[rows][:, _KEPT_QUANTILES]
-    records["of_day"] = np.clip(np.rint(_OF_DAY * detector.baseline.of_day[rows].astype(float)), -127, 127)
-    visits = np.rint(_VISITS * np.log2(detector.baseline.visits[rows] + 1.0)).astype(np.uint8)
-    records["visits"] = visits[:, ::2] + 16 * visits[:, 1::2]
+    for name, cycle in _cycles(detector).items():
+        records[name] = np.clip(np.rint(_MEANS * cycle.means[rows].astype(float)), -127, 127)
+        visits = np.rint(_VISITS * np.log2(cycle.visits[rows] + 1.0)).astype(np.uint8)
+        records[f"{name}_visits"] = visits[:, ::2] + 16 * visits[:, 1::2]
     records["tails"][:, 0], records["tails"][:, 1] = detector.tails.level[:, rows].T, detector.tails.excess[:, rows].T
     records["top"] = np.minimum(detector.extremes.top[:, rows].transpose(1, 0, 2), np.finfo(np.float16).max)
     content = records.tobytes()
@@ -88,8 +98,10 @@ def unpack(detector: Detector, rows: npt.NDArray[np.intp], content: list[bytes])
     quantiles[:, _KEPT_QUANTILES] = records["quantiles"]
     quantiles[:, 1:-1:2] = (quantiles[:, :-2:2] + quantiles[:, 2::2]) / 2
     detector.ranks.quantiles[rows] = quantiles
-    detector.baseline.of_day[rows] = records["of_day"] / _OF_DAY
-    visits = np.stack([records["visits"] % 16, records["visits"] // 16], axis=2).reshape(len(rows), BINS)
-    detector.baseline.visits[rows] = np.rint(2.0 ** (visits / _VISITS) - 1)
+    for name, cycle in _cycles(detector).items():
+        cycle.means[rows] = records[name] / _MEANS
+        visits = records[f"{name}_visits"]
+        visits = np.stack([visits % 16, visits // 16], axis=2).reshape(len(rows), cycle.parts)
+        cycle.visits[rows] = np.rint(2.0 ** (visits / _VISITS) - 1)
     detector.tails.level[:, rows], detector.tails.excess[:, rows] = records["tails"].transpose(1, 2, 0)
     detector.extremes.top[:, rows] = records["top"].transpose(1, 0, 2)
