@@ -1,8 +1,8 @@
 """
 How often anomalies are false, and how soon true ones are found: every null with its power, in the same run.
 
-    python benchmarks/false_alarms.py                 # some minutes: what the documentation speaks of
-    python benchmarks/false_alarms.py --full          # the whole size: hours
+    python benchmarks/false_alarms.py                 # some minutes
+    python benchmarks/false_alarms.py --full          # the whole size: what the documentation speaks of
     python benchmarks/false_alarms.py --table soak    # one of rate, scale, nulls, soak, delay; soak takes an hour
 
 Counts come with exact Poisson intervals (95 %). Power is the share of signals in which a shift of 2 standard deviations
@@ -23,10 +23,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from river.drift import ADWIN, KSWIN, PageHinkley
 from scipy.signal import lfilter
 from scipy.stats import chi2
 
+from delays import delay
 from holter.checks.anomaly import Anomaly
 from holter.distribution import Histogram
 from holter.metric import Series
@@ -37,7 +37,9 @@ from holter.surprise.news import STEPS
 from runner import machine
 
 MINUTE, DAY = 60.0, 1_440
-Draw = Callable[[np.random.Generator, int, int], np.ndarray]
+Draw = Callable[[np.random.Generator, tuple[int, int], int], np.ndarray]
+PART = 100
+"""So many steps are drawn at once."""
 
 
 def interval(count: int) -> tuple[float, float]:
@@ -52,33 +54,37 @@ class Hanging:
     def __init__(self) -> None:
         self.last: np.ndarray | float = 0.0
 
-    def __call__(self, random: np.random.Generator, size: int, _step: int) -> np.ndarray:
-        self.last = 0.9 * self.last + math.sqrt(1 - 0.81) * random.normal(size=size)
-        return np.asarray(self.last)
+    def __call__(self, random: np.random.Generator, shape: tuple[int, int], _step: int) -> np.ndarray:
+        values = math.sqrt(1 - 0.81) * random.normal(size=shape)
+        for index in range(len(values)):
+            values[index] += 0.9 * self.last
+            self.last = values[index]
+        return values
+
+
+def _daily(random: np.random.Generator, shape: tuple[int, int], step: int) -> np.ndarray:
+    hours = 2 * np.pi * (step + np.arange(shape[0])) / DAY
+    return 3 * np.sin(hours)[:, None] + random.normal(size=shape)
+
+
+def _pauses(random: np.random.Generator, shape: tuple[int, int], _step: int) -> np.ndarray:
+    return np.where(random.random(shape) < 0.002, random.lognormal(4, 1, shape), random.lognormal(0, 0.3, shape))
 
 
 def families() -> dict[str, tuple[Draw, Callable[[np.ndarray], np.ndarray]]]:
-    """Return how each family is drawn, and what trouble looks like in it."""
+    """Return how ``(steps, streams)`` of each family are drawn from a step on, and what trouble looks like in it."""
     up = _plus(2.0)
     return {
-        "normal": (lambda random, size, _: random.normal(size=size), up),
-        "lognormal": (lambda random, size, _: random.lognormal(size=size), _times(math.exp(2.0))),
-        "t3": (lambda random, size, _: random.standard_t(3, size), up),
+        "normal": (lambda random, shape, _: random.normal(size=shape), up),
+        "lognormal": (lambda random, shape, _: random.lognormal(size=shape), _times(math.exp(2.0))),
+        "t3": (lambda random, shape, _: random.standard_t(3, shape), up),
         "AR(0.9)": (Hanging(), up),
-        "diurnal": (lambda random, size, step: 3 * np.sin(2 * np.pi * step / DAY) + random.normal(size=size), up),
-        "Poisson 0.2": (lambda random, size, _: random.poisson(0.2, size).astype(float), _plus(1.0)),
-        "Poisson 5": (lambda random, size, _: random.poisson(5, size).astype(float), _plus(5.0)),
-        "mixture": (
-            lambda random, size, _: random.normal(size=size) + 5 * (random.random(size) < 0.1),
-            up,
-        ),
-        "rare pauses": (
-            lambda random, size, _: np.where(
-                random.random(size) < 0.002, random.lognormal(4, 1, size), random.lognormal(0, 0.3, size)
-            ),
-            _times(1.8),
-        ),
-    }  # fmt: skip
+        "diurnal": (_daily, up),
+        "Poisson 0.2": (lambda random, shape, _: random.poisson(0.2, shape).astype(float), _plus(1.0)),
+        "Poisson 5": (lambda random, shape, _: random.poisson(5, shape).astype(float), _plus(5.0)),
+        "mixture": (lambda random, shape, _: random.normal(size=shape) + 5 * (random.random(shape) < 0.1), up),
+        "rare pauses": (_pauses, _times(1.8)),
+    }
 
 
 def _plus(shift: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -107,27 +113,29 @@ def rate(*, streams: int, learnt: int, judged: int, asked: tuple[float, ...], na
         detector = Detector(count, step_seconds=MINUTE)
         alarms, incidents, last = np.zeros(count, int), np.zeros(count, int), np.full(count, -STEPS)
         for step in range(learnt + judged):
+            if step % PART == 0:
+                part = draw(random, (PART, count), step)
             if step == learnt:
                 detector.ask(np.repeat(1 / np.array(asked), streams))
-            found = detector.update(draw(random, count, step), step * MINUTE)
-            if step >= learnt:
+            found = detector.update(part[step % PART], step * MINUTE)
+            if step >= learnt and found.any():
                 alarms += found
                 incidents += found & (step - last > STEPS)
                 last[found] = step
         power = np.zeros(count, bool)
-        for step in range(learnt + judged, learnt + judged + 100):
-            power |= detector.update(trouble(draw(random, count, step)), step * MINUTE)
+        for step, values in enumerate(trouble(draw(random, (PART, count), learnt + judged)), learnt + judged):
+            power |= detector.update(values, step * MINUTE)
         for place, one in enumerate(asked):
-            part = slice(place * streams, (place + 1) * streams)
-            seen, expected = int(incidents[part].sum()), one * streams * judged
+            mine = slice(place * streams, (place + 1) * streams)
+            seen, expected = int(incidents[mine].sum()), one * streams * judged
             low, high = interval(seen)
-            share = power[part].mean()
+            share = power[mine].mean()
             print(
-                f"{name:12} {one:>8.0e} {expected:>9.1f} {alarms[part].sum():>7} {seen:>9} {seen / expected:>15.2f}"
+                f"{name:12} {one:>8.0e} {expected:>9.1f} {alarms[mine].sum():>7} {seen:>9} {seen / expected:>15.2f}"
                 f" {low / expected:>5.2f} to {high / expected:>4.2f} {share:>6.0%}"
             )
-            # Too often is what the promise is about; too seldom shows as power.
-            holds &= low / expected <= 2 and share >= 0.5
+            # Twenty values of AR(0.9) tell little more than one of independent ones.
+            holds &= low / expected <= 2 and high / expected >= 0.5 and share >= (0.25 if name == "AR(0.9)" else 0.5)
     return holds
 
 
@@ -143,12 +151,13 @@ def scale(*, signals: int, days: float, weeks: float, seeds: int) -> bool:
     total, found, changed, spent = 0, 0, 0, 0.0
     for seed in range(seeds):
         random = np.random.default_rng(seed)
-        kinds = np.arange(signals) % 4
+        kinds, each = np.arange(signals) % 4, signals // 4
         detector = Detector(signals, step_seconds=MINUTE)
 
-        def draw(random: np.random.Generator = random, kinds: np.ndarray = kinds) -> np.ndarray:
-            normal = random.normal(size=signals)
-            return np.choose(kinds, [normal, np.exp(normal), random.poisson(5, signals), random.standard_t(3, signals)])
+        def draw(random: np.random.Generator = random, each: int = each) -> np.ndarray:
+            normal = random.standard_normal((2, each))
+            parts = [normal[0], np.exp(normal[1]), random.poisson(5, each), random.standard_t(3, each)]
+            return np.stack(parts, axis=1).ravel()
 
         for step in range(learnt + steps):
             if step == learnt:
@@ -387,165 +396,19 @@ def soak(*, hours: float) -> bool:
     return len(incidents) <= 1
 
 
-# -- 5: the delay, beside others
-
-
-class Ours:
-    """A detector of one stream after its learning, at so many steps between alarms."""
-
-    def __init__(self, past: np.ndarray, asked: float) -> None:
-        self.detector, self.step = Detector(1, step_seconds=MINUTE), 0
-        for value in past:
-            self(value)
-        self.detector.ask(asked)
-
-    def __call__(self, value: float) -> bool:
-        self.step += 1
-        return bool(self.detector.update([value], self.step * MINUTE)[0])
-
-
-class Sums:
-    """Page's two-sided cumulative sum with k = 0.5, on values about the mean and over the deviation of the past."""
-
-    def __init__(self, past: np.ndarray, threshold: float, reference: float = 0.5) -> None:
-        self.mean, self.deviation = past.mean(), past.std() or 1.0
-        self.threshold, self.reference = threshold, reference
-        self.up = self.down = 0.0
-
-    def __call__(self, value: float) -> bool:
-        score = (value - self.mean) / self.deviation
-        self.up = max(self.up + score - self.reference, 0.0)
-        self.down = max(self.down - score - self.reference, 0.0)
-        if max(self.up, self.down) > self.threshold:
-            self.up = self.down = 0.0
-            return True
-        return False
-
-
-class Theirs:
-    """A detector of river, which is fed the past first."""
-
-    def __init__(self, detector: Any, past: np.ndarray) -> None:
-        self.detector = detector
-        for value in past:
-            detector.update(float(value))
-
-    def __call__(self, value: float) -> bool:
-        self.detector.update(float(value))
-        return bool(self.detector.drift_detected)
-
-
-MAKERS: dict[str, tuple[Callable[[np.ndarray, float], Any], tuple[float, ...]]] = {
-    "holter": (Ours, (60, 100, 200, 400, 700, 1_000, 1_500, 2_500, 5_000, 10_000, 20_000)),
-    "CUSUM": (Sums, (2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 10, 13, 17, 22, 30)),
-    "ADWIN": (lambda past, delta: Theirs(ADWIN(delta=delta), past), (0.9, 0.5, 0.2, 0.05, 0.01, 2e-3, 1e-4, 1e-6)),
-    "Page-Hinkley": (
-        lambda past, threshold: Theirs(PageHinkley(threshold=threshold * (past.std() or 1.0)), past),
-        (5, 10, 20, 35, 50, 80, 120, 200, 400),
-    ),
-    "KSWIN": (lambda past, alpha: Theirs(KSWIN(alpha=alpha, seed=1), past), (0.01, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)),
-}  # fmt: skip
-ROWS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "normal + 0.5 sd": ("normal", _plus(0.5)),
-    "normal + 1 sd": ("normal", _plus(1.0)),
-    "normal + 2 sd": ("normal", _plus(2.0)),
-    "normal + 4 sd": ("normal", _plus(4.0)),
-    "normal, ramp 0.02 a step": ("normal", lambda values: values + 0.02 * np.arange(len(values))),
-    "normal, variance x 2": ("normal", _times(math.sqrt(2))),
-    "normal, variance x 4": ("normal", _times(2)),
-    "lognormal x e": ("lognormal", _times(math.e)),
-    "t3 + 1 sd": ("t3", _plus(1.7)),
-    "errors 1 -> 2 %": ("errors", lambda values: values),
-    "errors 1 -> 5 %": ("errors", lambda values: values),
-}
-_CALLS = 100
-
-
-def _stream(family: str, random: np.random.Generator, size: int, share: float = 0.01) -> np.ndarray:
-    if family == "normal":
-        return random.normal(size=size)
-    if family == "lognormal":
-        return random.lognormal(size=size)
-    if family == "t3":
-        return random.standard_t(3, size)
-    # Errors of a hundred calls each; delays are in hundreds of calls.
-    return random.binomial(_CALLS, share, size).astype(float)
-
-
-def delay(*, arl: float, runs: int, steps: int, rows: tuple[str, ...] = (), most: int = 3_000) -> bool:
-    """Print the mean delay of each detector at an equal measured rate of false alarms."""
-    print(f"\ndelay at one false alarm in {arl:g} steps, as measured over {steps:,} steps; {runs} changes each")
-    settled: dict[tuple[str, str], tuple[float, float, int]] = {}
-    first = against = compared = 0
-    for row, (family, change) in ROWS.items():
-        if rows and row not in rows:
-            continue
-        line = []
-        delays: dict[str, tuple[float, float]] = {}
-        for name, (make, settings) in MAKERS.items():
-            if (family, name) not in settled:
-                settled[family, name] = _settled(family, make, settings, arl, steps)
-            setting, measured, alarms = settled[family, name]
-            found = []
-            for run in range(runs):
-                random = np.random.default_rng(1_000 + run)
-                detector = make(_stream(family, random, 1_000), setting)
-                share = float(row.rpartition("-> ")[2].rstrip(" %")) / 100 if family == "errors" else 0.0
-                values = change(_stream(family, random, most, share))
-                found.append(next((index + 1 for index, value in enumerate(values) if detector(value)), most))
-            mean, error = float(np.mean(found)), float(np.std(found) / math.sqrt(runs))
-            delays[name] = mean, error
-            line.append(f"{name} {mean:.1f}+-{error:.1f} (1 in {measured:.0f}, {alarms} alarms)")
-        print(f"{row:26}", "; ".join(line), flush=True)
-        ours = delays["holter"]
-        for name, theirs in delays.items():
-            if name == "holter":
-                continue
-            is_first = ours[0] - theirs[0] <= 1.96 * math.hypot(ours[1], theirs[1])
-            if name == "CUSUM":
-                against += is_first
-            else:
-                first, compared = first + is_first, compared + 1
-    shown = len(rows or ROWS)
-    print(f"first or tied: {first} of {compared} against river's, {against} of {shown} against CUSUM")
-    return first >= 0.8 * compared and against >= 0.6 * shown
-
-
-def _settled(
-    family: str, make: Callable[[np.ndarray, float], Any], settings: tuple[float, ...], arl: float, steps: int
-) -> tuple[float, float, int]:
-    """Return the setting whose measured rate comes nearest to one alarm in *arl* steps, with that and the alarms."""
-    best: tuple[float, float, float, int] | None = None
-    parts = 10
-    for setting in settings:
-        alarms = 0
-        for part in range(parts):
-            random = np.random.default_rng(part)
-            detector = make(_stream(family, random, 1_000), setting)
-            alarms += sum(map(detector, _stream(family, random, steps // parts)))
-        measured = steps / max(alarms, 0.5)
-        off = abs(math.log(measured / arl))
-        if best is None or off < best[0]:
-            best = off, setting, measured, alarms
-        if measured > 4 * arl:
-            break
-    assert best is not None
-    return best[1], best[2], best[3]
-
-
 SHORT = ("normal", "lognormal", "t3", "AR(0.9)", "Poisson 0.2", "Poisson 5", "mixture", "rare pauses")
 QUICK: dict[str, Callable[[], bool]] = {
     "rate": lambda: rate(streams=30, learnt=4_000, judged=6_000, asked=(3e-4,), names=SHORT),
     "scale": lambda: scale(signals=400, days=1, weeks=0.25, seeds=1),
     "nulls": lambda: nulls(hours=3),
-    "delay": lambda: delay(arl=1e3, runs=20, steps=10_000, rows=("normal + 1 sd", "normal + 4 sd")),
+    "delay": lambda: delay(arls=(1e3,), rows=("normal + 1 sd", "normal + 4 sd"), names=("holter", "CUSUM", "ADWIN")),
 }
 FULL: dict[str, Callable[[], bool]] = {
     "rate": lambda: rate(streams=200, learnt=20_000, judged=100_000, asked=(1e-4, 1e-5, 3e-6)),
     "scale": lambda: scale(signals=12_000, days=1, weeks=1, seeds=5),
     "nulls": lambda: nulls(hours=24),
     "soak": lambda: soak(hours=1),
-    "delay": lambda: delay(arl=1e3, runs=200, steps=60_000) and delay(arl=1e4, runs=200, steps=600_000),
+    "delay": lambda: delay(arls=(1e3, 1e4)),
 }
 
 

@@ -43,8 +43,8 @@ WALKS: Final = _SCATTER + 1
 _VALUES: Final = slice(WALKS, WALKS + 2)
 _SCATTER_DRIFT: Final = 0.5
 _CLIP: Final = 3.0
-# Real values hang together, so that walks go higher than those of independent ones: expect twice the excess.
-_EXCESS: Final = np.concatenate([2 * excess_of(_DRIFTS), 2 * excess_of(_DRIFTS), [2.6]])
+# Real values hang together, so that walks go higher than those of independent ones: expect two fifths more.
+_EXCESS: Final = 1.4 * np.concatenate([excess_of(_DRIFTS), excess_of(_DRIFTS), [1.3]])
 _LEVEL: Final = np.concatenate([level_of(_DRIFTS), level_of(_DRIFTS), [3.0]])
 LEAST_VALUES: Final = 64
 """Fewer values are no past."""
@@ -203,7 +203,7 @@ class Detector:
         While nothing changes, and weighed by its share: the least rate to `ask` for at which it calls for an alarm.
         """
         steps = self._steps_until(self.heights.astype(np.float64))
-        return np.where(self.judged, steps * self.share, 0.0)
+        return np.where(self.judged, steps * self._spent, 0.0)
 
     def lasting_of(self, row: int, statistic: int) -> int:
         """Return for how many steps a *statistic* had been above 0 when its signal last called for an alarm."""
@@ -254,7 +254,7 @@ class Detector:
         most, least = np.where(there, values, -np.inf).max(1), np.where(there, values, np.inf).min(1)
         outside = (np.stack([most, least]) - self._median) / self._unit
         with np.errstate(divide="ignore"):
-            cut = self.tails.heights_for(_CUT_STEPS / self.share[:WALKS])
+            cut = self.tails.heights_for(self._shared(_CUT_STEPS)[:WALKS])
         # Of a long trouble only its first block tells of what the walks and the values did before.
         is_told = has & (self.unusual < BLOCK)
         self.tails.learn(self._highest.astype(np.float64), cut, is_told)
@@ -359,6 +359,10 @@ class Detector:
         self._per_scatter = 1.0 / np.sqrt(np.maximum(self.scatter, 0.02))
         self._per_square = 1.0 / np.sqrt(np.maximum(self.square[1], 0.05))
         self._median, near, far = self.ranks.spread()
+        # Beyond the end at which half of the values lie there is nothing: its share goes to the others.
+        spent = self.share
+        spent[_VALUES] *= ~self.ranks.is_at_end
+        self._spent = (spent / spent.sum(0)).astype(np.float32)
         unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(self._median) + 1e-12))
         self._unit = (unit * _SIGNS).astype(np.float32)
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
@@ -375,12 +379,17 @@ class Detector:
             [self.tails.heights_for(steps[:WALKS] / _RUNS), self.extremes.heights_for(steps[_VALUES])]
         )
 
+    def _shared(self, steps: npt.ArrayLike) -> Floats:
+        """Return after how many steps each statistic may call for an alarm, so that all together do after *steps*."""
+        shared: Floats = np.asarray(steps, float) / self._spent.astype(np.float64)
+        return shared
+
     def _set_thresholds(self) -> None:
         with np.errstate(divide="ignore"):
-            thresholds = self._heights_for(self.asked / self.share)
-            unusual = self._heights_for(_UNUSUAL_STEPS / self.share)
+            thresholds = self._heights_for(self._shared(self.asked))
+            unusual = self._heights_for(self._shared(_UNUSUAL_STEPS))
             self._thresholds = self._anew_heights = thresholds.astype(np.float32)
             if (self.asked < _ANEW_STEPS).any():
-                anew = np.maximum(thresholds, self._heights_for(_ANEW_STEPS / self.share))
+                anew = np.maximum(thresholds, self._heights_for(self._shared(_ANEW_STEPS)))
                 self._anew_heights = anew.astype(np.float32)
         self._unusual_heights = np.minimum(unusual, thresholds).astype(np.float32)

@@ -86,6 +86,8 @@ class Extremes:
         bend = 1.0 - sure * (1.0 - bend)
         rise = _stretched(_RARITIES[1] + past, bend) - _stretched(np.full_like(bend, _RARITIES[1]), bend)
         expected = np.maximum(self._level - far, 0.0) / rise * self._rarity ** (bend - 1.0)
+        # Beyond a power law there is a gap, within which nothing lies: less is expected of what is beyond it.
+        expected *= np.sqrt(np.minimum(ratios[-1] / np.maximum(ratio, _LEAST), 1.0))
         return bend, _EXCESS + sure * (expected - _EXCESS)
 
     def steps_until(self, heights: Floats) -> Floats:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.normal import Floats, score_of, share_below
+from holter.surprise.normal import Bools, Floats, score_of, share_below
 
 QUANTILES: Final = 64
 GRID: Final = np.linspace(-3.15, 3.15, QUANTILES)
@@ -97,6 +97,12 @@ class Ranks:
             for place in (_NEAR, _FAR)
         )
         return median, near, far
+
+    @property
+    def is_at_end(self) -> Bools:
+        """Whether half of the values are the largest, or the smallest, and not all the same: ``(2, signals)``."""
+        middle, ends = self.quantiles[:, [_MIDDLE]], self.quantiles[:, [-1, 0]]
+        return np.asarray((middle == ends) & (ends[:, :1] > ends[:, 1:])).T
 
     def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
         """Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*."""

@@ -22,7 +22,7 @@ from holter.surprise.normal import Bools, Floats
 
 _QUANTILE: Final = 0.65
 """The level that this share of the blocks stays below; excesses are counted above it."""
-_PRIOR_BLOCKS: Final = 6.0
+_PRIOR_BLOCKS: Final = 4.0
 """How many excesses what is known of such walks beforehand counts for."""
 _KEPT_BLOCKS: Final = 8.0
 _KEPT_TIMES: Final = 3.0
@@ -53,7 +53,11 @@ class Tails:
     @property
     def excesses(self) -> Floats:
         """How many excesses the mean rests on."""
-        return _PRIOR_BLOCKS + (1.0 - _QUANTILE) * np.minimum(self.blocks, MOST_BLOCKS).astype(np.float64)
+        # Where older ones fade, those that still count are twice as many as the newest one is a part of.
+        return self._counted(2.0 * MOST_BLOCKS)
+
+    def _counted(self, most: float) -> Floats:
+        return _PRIOR_BLOCKS + (1.0 - _QUANTILE) * np.minimum(self.blocks, most).astype(np.float64)
 
     def steps_until(self, heights: Floats) -> Floats:
         """Return after how many steps, in the mean, each of the *heights* is reached while nothing changes."""
@@ -79,7 +83,7 @@ class Tails:
     def learn(self, maxima: Floats, limit: Floats, learns: Bools) -> None:
         """Take in the *maxima* of a block; those above *limit* count as one at least so high, and only of *learns*."""
         seen = np.minimum(self.blocks, MOST_BLOCKS)
-        excesses = self.excesses
+        excesses = self._counted(MOST_BLOCKS)
         is_above = maxima > self.level
         # Censored: what was cut at the limit adds its height, and is no excess of known size.
         cut = maxima > limit
