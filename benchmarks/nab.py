@@ -28,9 +28,11 @@ WEEK_SECONDS = 604_800.0
 ALERTS_PER_WEEK = 0.5
 
 
-def judged(rows: list[list[str]]) -> Iterator[tuple[float, int]]:
-    """Yield score and alert of each row; a row knows those before it only."""
+def judged(rows: list[list[str]], empty: int = 0) -> Iterator[tuple[float, int]]:
+    """Yield score and alert of each row, after so many *empty* ones; a row knows those before it only."""
     detector, news, last, alerted = Detector(1, step_seconds=300.0), News(1), None, -STEPS - 1
+    for _ in range(empty):
+        detector.update([np.nan], 0.0)
     gaps: list[float] = []
     for index, (stamp, value, *_) in enumerate(rows):
         time = datetime.fromisoformat(stamp.strip()).replace(tzinfo=UTC).timestamp()
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with <folder>/<file>.csv of timestamp, value")
     parser.add_argument("--out", type=Path, help="where the judged files go")
     parser.add_argument("--print-threshold", action="store_true")
+    parser.add_argument("--empty", type=int, default=0, help="begin with so many values missing: blocks of 32 shift")
     options = parser.parse_args()
     if options.print_threshold:
         print(THRESHOLD)
@@ -68,7 +71,7 @@ def main() -> None:
         with target.open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file)
             out.writerow(["timestamp", "value", "anomaly_score", "alert"])
-            for (stamp, value, *_), (score, alert) in zip(rows, judged(rows), strict=True):
+            for (stamp, value, *_), (score, alert) in zip(rows, judged(rows, options.empty), strict=True):
                 out.writerow([stamp, value, f"{score:.6f}", alert])
 
 
