@@ -142,6 +142,32 @@ def test_inputs_and_outputs_of_a_call_are_seen(bench: Bench) -> None:
     assert {} == internal_errors(snapshot)
 
 
+def test_an_array_is_seen_in_each_call_as_in_the_first(bench: Bench) -> None:
+    """However it is passed, and whatever comes beside it or instead of it."""
+
+    class Model:
+        @bench.watch(name="predict")
+        def predict(self, batch: Any, threshold: float = 0.5) -> Any:
+            return batch
+
+    model, batch, long = Model(), np.arange(6).reshape(2, 3), np.zeros((3_000, 1))
+    eye = bench.look(*(Wanted.of(Model.predict, "inputs", selector) for selector in (None, "batch")))
+    for _ in range(2):
+        model.predict(batch)
+        model.predict(batch, 0.25)
+        model.predict(batch=batch)
+        model.predict([[0, 1, 2], [3, 4, 5]])
+        model.predict(long)
+    bench.end()
+    assert eye.columns[:10] == eye.columns[10:]
+    rows = batch.tolist()
+    assert [{"batch": rows}, {"batch": rows}, {"batch": rows, "threshold": [0.25] * 2}] == eye.columns[:3]
+    assert [(2, 2)] * 8 + [(1_024, 3_000)] * 2 == [(one.count, one.rows) for one in eye.seen[:10]]
+    assert not any(np.shares_memory(one.columns["batch"], batch) for one in eye.seen)
+    with pytest.raises(ValueError, match="read-only"):
+        eye.seen[-4].columns["batch"][0] = 1
+
+
 def test_selectors_are_names_of_what_is_wanted_or_functions(bench: Bench) -> None:
     """Several names give several columns; a function is given what the call was given, or what it returned."""
 

@@ -123,31 +123,34 @@ class Lookout:
             return None
         if not self._turns:
             self.rest()
-        begun_ns, time_ns, looks = time.thread_time_ns(), self._watching.wall_ns(), self.looks
+        begun_ns, watching, looks = time.thread_time_ns(), self._watching, self.looks
+        time_ns, guard, share, is_over = watching.wall_ns(), watching.guard, len(looks), True
         taken: dict[Hashable, Any] = {}
         for look in looks:
-            if look.is_of_inputs:
-                self._keep(taken, look, look.inputs(self._watching.guard, len(looks), function, args, kwargs))
+            if not look.is_of_inputs:
+                is_over = False
+            elif (copy := look.inputs(guard, share, function, args, kwargs)) is not None:
+                taken[look.key] = copy
+            else:
+                watching.count(OBSERVATIONS_REFUSED, self.name)
         spent_ns = time.thread_time_ns() - begun_ns
-        if all(look.is_of_inputs for look in looks):
+        if is_over:
             self._put(time_ns, taken, spent_ns)
             return None
-        return partial(self._watching.guard.run, "observe", None, self._end, looks, time_ns, taken, spent_ns)
+        return partial(guard.run, "observe", None, self._end, looks, time_ns, taken, spent_ns)
 
     def _end(
         self, looks: Sequence[Look], time_ns: int, taken: dict[Hashable, Any], spent_ns: int, result: object
     ) -> None:
-        begun_ns = time.thread_time_ns()
+        begun_ns, watching = time.thread_time_ns(), self._watching
         for look in looks:
-            if not look.is_of_inputs:
-                self._keep(taken, look, look.outputs(self._watching.guard, len(looks), result))
+            if look.is_of_inputs:
+                continue
+            if (copy := look.outputs(watching.guard, len(looks), result)) is not None:
+                taken[look.key] = copy
+            else:
+                watching.count(OBSERVATIONS_REFUSED, self.name)
         self._put(time_ns, taken, spent_ns + time.thread_time_ns() - begun_ns)
-
-    def _keep(self, taken: dict[Hashable, Any], look: Look, copy: object | None) -> None:
-        if copy is None:
-            self._watching.count(OBSERVATIONS_REFUSED, self.name)
-        else:
-            taken[look.key] = copy
 
     def _put(self, time_ns: int, taken: dict[Hashable, Any], spent_ns: int) -> None:
         self._watching.put(Sample(self, time_ns, taken, spent_ns))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from holter.columns import MOST_BYTES, RefusedError, Taken, take
+from holter.columns import MOST_BYTES, RefusedError, Taken, plain, take
 from holter.guard import Guard
 from holter.lookout import Sample
 from holter.model import Observation
@@ -13,6 +14,15 @@ from holter.tabular import TABLES
 from holter.wanted import Arguments, Wanted
 
 _EXPECTED: Final = "numbers, text, or arrays and tables of them, and got"
+
+
+class _Only(NamedTuple):
+    """The one argument that is wanted of a *function*: its name, and its place where so many are given by position."""
+
+    function: object
+    name: str
+    place: int
+    lengths: range
 
 
 class Look:
@@ -24,15 +34,25 @@ class Look:
         selector = id(wish.selector) if callable(wish.selector) else wish.selector
         self.key: Hashable = (wish.source, selector)
         self._arguments: Arguments | None = None
+        self._only: _Only | None = None
 
     def inputs(
         self, guard: Guard, share: int, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Taken | None:
         """Return a copy of what is wanted of a call's arguments; None if there is none, which is counted."""
+        only = self._only
+        if only is not None and not kwargs and only.function is function and len(args) in only.lengths:
+            taken = plain(only.name, args[only.place], MOST_BYTES // share)
+            if taken is not None:
+                return taken
         return self._taken(guard, share, self._from_arguments, function, args, kwargs)
 
     def outputs(self, guard: Guard, share: int, result: Any) -> Taken | None:
         """Return a copy of what is wanted of a call's result, likewise."""
+        if self.wish.selector is None:
+            taken = plain("outputs", result, MOST_BYTES // share)
+            if taken is not None:
+                return taken
         return self._taken(guard, share, self._from_result, result)
 
     def _taken(self, guard: Guard, share: int, select: Callable[..., Mapping[str, Any]], *given: Any) -> Taken | None:
@@ -56,6 +76,7 @@ class Look:
         arguments = self._arguments
         if arguments is None or arguments.function is not function:
             arguments = self._arguments = Arguments(function)
+            self._only = _only(arguments, selector)
         if selector is None:
             return arguments.all(args, kwargs)
         return {name: arguments.find(name, args, kwargs) for name in _names(selector)}
@@ -84,6 +105,17 @@ class Look:
             source=self.wish.source,
             rows=taken.rows,
         )
+
+
+def _only(arguments: Arguments, selector: str | tuple[str, ...] | None) -> _Only | None:
+    """Return the one argument that *selector* stands for where it is given by position, if it is but one."""
+    if isinstance(selector, tuple):
+        return None
+    name = selector if selector is not None else arguments.first
+    place = None if name is None else arguments.place(name)
+    if name is None or place is None:
+        return None
+    return _Only(arguments.function, name, place, range(place + 1, sys.maxsize if selector is not None else place + 2))
 
 
 def _names(selector: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from holter.words import clean
 
 Selector: TypeAlias = str | tuple[str, ...] | Callable[..., Any] | None
 
+_OWNERS: Final = ("self", "cls")
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -113,6 +114,15 @@ class Arguments:
             if one.default is not inspect.Parameter.empty and one.kind not in _VARIADIC:
                 self._defaults[one.name] = one.default
 
+    @property
+    def first(self) -> str | None:
+        """The name of the first argument but the object that a method is called on, if it has one."""
+        return next((name for name in self._places if name not in _OWNERS), None)
+
+    def place(self, name: str) -> int | None:
+        """Return at which place the argument *name* is given by position, None where it cannot be."""
+        return self._places.get(name)
+
     def find(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """
         Return the argument *name* of a call.
@@ -128,4 +138,4 @@ class Arguments:
     def all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments that a call was given, by name; without the object that a method is called on."""
         named = {name: args[place] for name, place in self._places.items() if place < len(args)}
-        return {name: value for name, value in (named | kwargs).items() if name not in ("self", "cls")}
+        return {name: value for name, value in (named | kwargs).items() if name not in _OWNERS}
