@@ -1,10 +1,10 @@
 """
 Drift: how often it is told where there is none, how soon where there is some, and what it costs beside peers.
 
-    python benchmarks/drift.py [--quick]
+    python benchmarks/drift.py [--quick] [--jobs 2] [--only silent power ...]
 
-Peers are run beside it where they are installed (evidently, nannyml). All of it takes some 20 minutes of an idle
-machine, --quick two.
+Peers are run beside it where they are installed (evidently, nannyml). All of it takes some 30 minutes of one core,
+--quick three.
 """
 
 from __future__ import annotations
@@ -15,25 +15,35 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from statistics import NormalDist
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
+import driftruns
 import holter
+from driftruns import (
+    ALPHA,
+    LOOK,
+    at_the_edge,
+    by_mixture,
+    clustered,
+    huge,
+    independent,
+    month,
+    often_and_once,
+    rows_to_see,
+    rows_to_see_categories,
+    rows_to_see_embeddings,
+)
 from holter.distances import jensen_shannon, psi, wasserstein
-from holter.driftcolumn import BAND_RISK, DriftColumn, Rule
 from holter.model import Observation, Snapshot
-from holter.tabledata import values_of
 from runner import compare
 
-ALPHA = 0.05
-LOOK = 500
-CLUSTER, ICC = 50, 0.05
-FEATURES = 2
-"""What is missing or invalid, of which there is none here."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,168 +66,13 @@ class Share:
         return f"{self.hits:>4} of {self.runs} ({self.value:6.1%})"
 
 
-def column_of(values: np.ndarray, columns: int = 1) -> DriftColumn:
-    """Return the column of a reference with these values, at its part of ALPHA."""
-    profile = holter.Profile.of({"x": values}).columns["x"]
-    return DriftColumn("x", profile, Rule(skew_risk=ALPHA / columns, baseline_rows=10**12))
-
-
-def below(cuts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return how many of the values are at most each cut."""
-    return np.searchsorted(np.sort(values), cuts, side="right").astype(float)
-
-
-def looks(column: DriftColumn, counts: Iterator[np.ndarray], rows: int = LOOK) -> int:
-    """Return after how many rows the column is called different, looked at after each of the counts; 0 if never."""
-    bet, limit = column._skew, -math.log(column._rule.skew_risk * (1 - BAND_RISK))  # noqa: SLF001
-    hit, miss, weights = (part[:, np.newaxis] for part in (bet._hit, bet._miss, bet._weights))  # noqa: SLF001
-    # What `DriftColumn.look` does look by look, for a hundred looks at once.
-    seen, before = 0, np.zeros(len(column.features.names))
-    while chunk := list(islice(counts, 100)):
-        sums = before + np.cumsum([np.concatenate((count, np.zeros(FEATURES))) for count in chunk], axis=0)
-        total = (seen + rows * np.arange(1, len(chunk) + 1))[:, np.newaxis]
-        with_feature = np.stack((sums, total - sums))[..., np.newaxis]
-        stakes = hit * with_feature + miss * (total[..., np.newaxis] - with_feature) + weights
-        top = stakes.max(axis=(0, 2, 3))
-        logs = top + np.log(np.exp(stakes - top[:, np.newaxis, np.newaxis]).sum(axis=(0, 2, 3)))
-        if (logs >= limit).any():
-            return seen + rows * (int((logs >= limit).argmax()) + 1)
-        seen, before = int(total[-1, 0]), sums[-1]
-    return 0
-
-
-def multinomial(random: np.random.Generator, below_cuts: np.ndarray, rows: int, most: int) -> Iterator[np.ndarray]:
-    """Yield the counts of independent rows, so many at a time, of which each cut has these shares below it."""
-    cells = np.diff(np.concatenate(([0.0], below_cuts, [1.0]))).clip(0)
-    cells /= cells.sum()
-    for _ in range(most // rows):
-        yield np.cumsum(random.multinomial(rows, cells))[:-1].astype(float)
-
-
-def normal_below(cuts: np.ndarray, shift: float = 0.0) -> np.ndarray:
-    """Return which share of normal values, moved by *shift*, is at most each cut."""
-    return np.array([0.5 * math.erfc(-(cut - shift) / math.sqrt(2)) for cut in cuts.tolist()])
-
-
-# -- no drift
-
-
-def independent(random: np.random.Generator, reference: int, columns: int) -> bool:
-    """One run without drift: whether any column is called different."""
-    for _ in range(columns):
-        column = column_of(random.normal(size=reference), columns)
-        shares = normal_below(column.features.edges[0])
-        if looks(column, multinomial(random, shares, LOOK, 10 * reference)):
-            return True
-    return False
-
-
-def huge(random: np.random.Generator, columns: int) -> bool:
-    """One run against 1,000,000 rows, whose counts are drawn; looks each 500 rows, from 100,000 on each 100,000."""
-    known = holter.Profile.of({"x": np.linspace(-4, 4, 10_001)}).columns["x"]
-    for _ in range(columns):
-        column = DriftColumn("x", known, Rule(skew_risk=ALPHA / columns, baseline_rows=10**12))
-        shares = normal_below(column.features.edges[0])
-        counts = next(multinomial(random, shares, 1_000_000, 1_000_000))
-        told = np.concatenate((counts, np.zeros(FEATURES)))
-        size = len(column.features.names)
-        column.reference = type(column.reference)(np.full(size, 1e6), told, np.zeros(size))
-        column._skew = column._evidence(column.reference, ALPHA / columns * BAND_RISK)  # noqa: SLF001
-        if looks(column, multinomial(random, shares, LOOK, 100_000)):
-            return True
-        if looks(column, multinomial(random, shares, 100_000, 10_000_000), 100_000):
-            return True
-    return False
-
-
-def clustered(random: np.random.Generator, reference: int, columns: int, *, by_cluster: bool) -> bool:
-    """One run of rows that come 50 from each of 10 users at a look, half a tenth of their variance between users."""
-    for _ in range(columns):
-        column = column_of(random.normal(size=reference), columns)
-        cuts, size = column.features.edges[0], len(column.features.names)
-        rows = np.full(size, float(CLUSTER))
-        for look in range(10 * reference // LOOK):
-            users = random.normal(size=(LOOK // CLUSTER, 1)) * math.sqrt(ICC)
-            values = users + random.normal(size=(LOOK // CLUSTER, CLUSTER)) * math.sqrt(1 - ICC)
-            for place, own in enumerate(values):
-                counts = np.concatenate((below(cuts, own), np.zeros(FEATURES)))
-                column.add(rows, counts)
-                if by_cluster:
-                    column.blocks.cluster((look * 10 + place) * 37 % 64, rows, counts)
-                else:
-                    column.blocks.batch(rows, counts, column.reference.values)
-            column.look(0)
-            if column.is_skewed:
-                return True
-    return False
-
-
-def at_the_edge(random: np.random.Generator, reference: int) -> bool:
-    """One run of data that have moved by just the smallest shift, everywhere where they can."""
-    column = column_of(random.normal(size=reference))
-    shares = normal_below(column.features.edges[0])
-    moved = np.where(shares < 0.5, np.maximum(shares - 0.05, 0), np.minimum(shares + 0.05, 1))
-    return bool(looks(column, multinomial(random, moved, LOOK, 10 * reference)))
-
-
-def month(random: np.random.Generator, columns: int, days: float) -> int:
-    """Return the alarms of so many days at the shipped rate, with a look of 100 rows each 10 seconds."""
-    reference = holter.Profile.of({f"c{place}": random.normal(size=10_000) for place in range(columns)})
-    predict = holter.watch(lambda batch: batch, name="predict")
-    check = holter.Drift(reference, call=predict, outputs=False)
-    known = [column for column in check._columns.values() if isinstance(column, DriftColumn)]  # noqa: SLF001
-    shares = [normal_below(column.features.edges[0]) for column in known]
-    cells = [np.diff(np.concatenate(([0.0], share, [1.0]))).clip(0) for share in shares]
-    now_ns, alarms, size = 10**18, 0, len(known[0].features.names)
-    for _ in range(round(days * 8_640)):
-        now_ns += 10**10
-        for column, cell in zip(known, cells, strict=True):
-            count = np.cumsum(random.multinomial(100, cell / cell.sum()))[:-1].astype(float)
-            column.add(np.full(size, 100.0), np.concatenate((count, np.zeros(FEATURES))))
-        alarms += sum(alert.state == "firing" for alert in check.judge(Snapshot(now_ns, 10**10, {}, {}, {})))
-    return alarms
-
-
-# -- drift
-
-
-def rows_to_see(random: np.random.Generator, shift: float, most: int, columns: int = 1, reference: int = 10_000) -> int:
-    """Return after how many rows a shift of one of the columns is seen, 0 if it is not."""
-    column = column_of(random.normal(size=reference), columns)
-    return looks(column, multinomial(random, normal_below(column.features.edges[0], shift), LOOK, most))
-
-
-def rows_to_see_categories(random: np.random.Generator, shares: list[float], most: int) -> int:
-    """Return after how many rows other shares of three categories are seen."""
-    names = np.array(["a", "b", "c"], dtype=object)
-    known = holter.Profile.of({"x": random.choice(names, 10_000, p=[0.6, 0.3, 0.1])}).columns["x"]
-    column = DriftColumn("x", known, Rule(skew_risk=ALPHA, baseline_rows=10**12))
-    order = [column.features.names.index(name) for name in names]
-    seen, size = 0, len(column.features.names)
-    while seen < most:
-        counts = np.zeros(size)
-        counts[order] = random.multinomial(LOOK, shares)
-        seen += LOOK
-        column.add(np.full(size, float(LOOK)), counts)
-        column.look(0)
-        if column.is_skewed:
-            return seen
-    return 0
-
-
-def rows_to_see_embeddings(random: np.random.Generator, shift: float, most: int) -> int:
-    """Return after how many rows embeddings of 64 dimensions are seen to have moved by *shift* of their spread."""
-    known = holter.Profile.of({"x": random.normal(size=(10_000, 64))}).columns["x"]
-    column = DriftColumn("x", known, Rule(skew_risk=ALPHA, baseline_rows=10**12))
-    direction = random.normal(size=64)
-    direction *= shift * 8 / np.linalg.norm(direction)
-    for seen in range(LOOK, most + 1, LOOK):
-        values = values_of(random.normal(size=(LOOK, 64)) + direction, "vector")
-        column.add(*column.features.count(values))
-        column.look(0)
-        if column.is_skewed:
-            return seen
-    return 0
+def counted(what: str, run: Callable[..., T], runs: int, jobs: int) -> list[T]:
+    """Return what so many runs give, each with random numbers of its own: the same for however many *jobs*."""
+    seeds = np.random.SeedSequence([20, *what.encode()]).spawn(runs)
+    if jobs == 1:
+        return [run(np.random.default_rng(seed)) for seed in seeds]
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(run, map(np.random.default_rng, seeds), chunksize=4))
 
 
 # -- what it costs
@@ -360,104 +215,113 @@ def watched() -> None:
     assert mean - usual <= 30
 
 
-def main() -> None:
-    """Print all figures, and fail where a promise does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--quick", action="store_true", help="fewer runs, and only the shorter ones")
-    parser.add_argument("--costs", action="store_true", help="only what it costs")
-    arguments = parser.parse_args()
-    agree()
-    costs()
-    watched()
-    if arguments.costs:
-        return
-    runs = 100 if arguments.quick else 400
-    random = np.random.default_rng(20)
-    silent: dict[str, Callable[[], bool]] = {
-        "reference of 2,000 rows, 1 column": lambda: independent(random, 2_000, 1),
-        "reference of 2,000 rows, 50 columns": lambda: independent(random, 2_000, 50),
-        "reference of 10,000 rows, 1 column": lambda: independent(random, 10_000, 1),
-        "reference of 10,000 rows, 50 columns": lambda: independent(random, 10_000, 50),
-        "reference of 1,000,000 rows, 1 column": lambda: huge(random, 1),
-        "reference of 1,000,000 rows, 50 columns": lambda: huge(random, 50),
-        "2,000 rows, batches of a user each, 1 column": lambda: clustered(random, 2_000, 1, by_cluster=False),
-        "2,000 rows, batches of a user each, 50 columns": lambda: clustered(random, 2_000, 50, by_cluster=False),
-        "10,000 rows, batches of a user each, 1 column": lambda: clustered(random, 10_000, 1, by_cluster=False),
-        "2,000 rows, cluster=, 1 column": lambda: clustered(random, 2_000, 1, by_cluster=True),
-        "10,000 rows, cluster=, 1 column": lambda: clustered(random, 10_000, 1, by_cluster=True),
-        "10,000 rows, moved by just 0.05": lambda: at_the_edge(random, 10_000),
-    }
+def silent(runs: int, jobs: int, *, is_quick: bool) -> None:
+    """Print in how many runs without drift there is an alarm."""
+    driftruns.agree(np.random.default_rng(1))
+    of_batches, of_users = partial(clustered, by_cluster=False), partial(clustered, by_cluster=True)
+    cases: dict[str, Callable[..., bool]] = {"10,000 rows, moved by just 0.05": partial(at_the_edge, reference=10_000)}
+    for columns in (1,) if is_quick else (1, 50):
+        for rows in (2_000, 10_000):
+            sizes = {"reference": rows, "columns": columns}
+            cases[f"{rows:,} rows, {columns} columns"] = partial(independent, **sizes)
+            cases[f"{rows:,} rows, batches of a user each, {columns} columns"] = partial(of_batches, **sizes)
+            cases[f"{rows:,} rows, cluster=, {columns} columns"] = partial(of_users, **sizes)
+        cases[f"1,000,000 rows, {columns} columns"] = partial(huge, columns=columns)
     print(f"\nNo drift, alpha {ALPHA}, a look each {LOOK} rows, 10 x as many rows as the reference: runs with an alarm")
-    for what, run in silent.items():
-        if arguments.quick and "50 columns" in what:
-            continue
+    for what, run in cases.items():
         begun = time.perf_counter()
-        share = Share(sum(run() for _ in range(runs)), runs)
+        share = Share(sum(counted(what, run, runs, jobs)), runs)
         print(f"  {what:48} {share}  at most {share.most:.1%}  ({time.perf_counter() - begun:.0f} s)", flush=True)
         assert share.value <= share.most, what
-    days = 2.0 if arguments.quick else 30.0
-    alarms = month(random, 10, days)
-    print(f"  at the shipped rate, 10 columns, {days:g} days                {alarms} alarms")
+    days = 2.0 if is_quick else 30.0
+    alarms = month(np.random.default_rng(20), 10, days)
+    print(f"  at the shipped rate, 10 columns, {days:g} days                {alarms} alarms", flush=True)
     assert alarms <= 1, "a month at the shipped rate is to have 0.4 alarms"
 
+
+def power(runs: int, jobs: int) -> None:
+    """Print in how many runs with drift it is seen, and after how many rows."""
+    of_numbers = partial(rows_to_see, most=50_000)
     print("\nPower, reference of 10,000 rows, alpha 0.05, smallest shift 0.05: runs that saw it, rows to see it")
-    shown: dict[str, tuple[Callable[[], int], float, bool]] = {
-        "0.5 sd within 1,000 rows": (lambda: rows_to_see(random, 0.5, 1_000), 0.95, True),
-        "0.2 sd within 50,000 rows": (lambda: rows_to_see(random, 0.2, 50_000), 0.90, True),
-        "0.1 sd, inside the null, 50,000 rows": (lambda: rows_to_see(random, 0.1, 50_000), 0.05, False),
-        "0.5 sd in one of 10 columns, 1,000 rows": (lambda: rows_to_see(random, 0.5, 1_000, 10), 0.95, True),
-        "0.2 sd in one of 10 columns, 50,000 rows": (lambda: rows_to_see(random, 0.2, 50_000, 10), 0.0, True),
-        "a category from 60 to 45 %, 1,000 rows": (
-            lambda: rows_to_see_categories(random, [0.45, 0.45, 0.1], 1_000),
+    cases: dict[str, tuple[Callable[..., int], float, bool]] = {
+        "0.5 sd within 1,000 rows": (partial(rows_to_see, shift=0.5, most=1_000), 0.95, True),
+        "0.2 sd within 50,000 rows": (partial(of_numbers, shift=0.2), 0.90, True),
+        "0.1 sd, inside the null, 50,000 rows": (partial(of_numbers, shift=0.1), 0.05, False),
+        "0.5 sd in one of 10 columns, 1,000 rows": (
+            partial(rows_to_see, shift=0.5, most=1_000, columns=10),
             0.95,
             True,
         ),
+        "0.3 sd in one of 10 columns, 50,000 rows": (partial(of_numbers, shift=0.3, columns=10), 0.95, True),
+        "0.2 sd in one of 10 columns, 50,000 rows": (partial(of_numbers, shift=0.2, columns=10), 0.0, True),
+        "a category from 60 to 45 %, 1,000 rows": (
+            partial(rows_to_see_categories, shares=(0.45, 0.45, 0.1), most=1_000),
+            0.95,
+            True,
+        ),
+        "a category from 60 to 50 %, 50,000 rows": (
+            partial(rows_to_see_categories, shares=(0.50, 0.40, 0.1), most=50_000),
+            0.90,
+            True,
+        ),
+        "a category from 60 to 52 %, 50,000 rows": (
+            partial(rows_to_see_categories, shares=(0.52, 0.38, 0.1), most=50_000),
+            0.0,
+            True,
+        ),
         "a category from 60 to 57 %, 50,000 rows": (
-            lambda: rows_to_see_categories(random, [0.57, 0.33, 0.1], 50_000),
+            partial(rows_to_see_categories, shares=(0.57, 0.33, 0.1), most=50_000),
             0.05,
             False,
         ),
-        "embeddings by half their spread, 1,000 rows": (lambda: rows_to_see_embeddings(random, 0.5, 1_000), 0.95, True),
+        "embeddings by 0.5 of their spread, 1,000 rows": (
+            partial(rows_to_see_embeddings, shift=0.5, most=1_000),
+            0.95,
+            True,
+        ),
+        "embeddings by 0.2 of it, 50,000 rows": (partial(rows_to_see_embeddings, shift=0.2, most=50_000), 0.90, True),
     }
-    for what, (find, bound, is_least) in shown.items():
+    for what, (find, bound, is_least) in cases.items():
         begun = time.perf_counter()
-        found = [find() for _ in range(runs)]
+        found = counted(what, find, runs, jobs)
         share = Share(sum(rows > 0 for rows in found), runs)
         seen = [rows for rows in found if rows]
         median = f"{np.median(seen):,.0f} rows" if seen else "never"
         print(f"  {what:48} {share}  {median}  ({time.perf_counter() - begun:.0f} s)", flush=True)
         assert (share.value >= bound) if is_least else (share.value <= bound), what
 
-    looked_once(random, runs)
-
-
-def looked_once(random: np.random.Generator, runs: int) -> None:
-    """Print what looking often costs: in which share of runs a shift is seen, beside a test that looks only once."""
     print("\nLooking often costs no validity but some power: 0.2 sd, runs that have seen it by so many rows")
-    tests = (5_000, 10_000, 20_000, 50_000)
-    often, once = dict.fromkeys(tests, 0), dict.fromkeys(tests, 0)
-    for _ in range(runs):
-        column = column_of(random.normal(size=10_000))
-        cuts = column.features.edges[0]
-        found = looks(column, multinomial(random, normal_below(cuts, 0.2), LOOK, tests[-1]))
-        _, upper = column.features.bounds(column.reference, 0.05, ALPHA * BAND_RISK)
-        lower, _ = column.features.bounds(column.reference, 0.05, ALPHA * BAND_RISK)
-        for rows in tests:
-            often[rows] += 0 < found <= rows
-            share = next(multinomial(random, normal_below(cuts, 0.2), rows, rows)) / rows
-            far = [(share - upper[:-FEATURES]) / _error(upper[:-FEATURES], rows)]
-            far += [(lower[:-FEATURES] - share) / _error(lower[:-FEATURES], rows)]
-            risk = ALPHA * (1 - BAND_RISK) / (2 * len(share))
-            once[rows] += bool(np.max(far) >= NormalDist().inv_cdf(1 - risk))
-    for rows in tests:
-        print(
-            f"  {rows:>6,} rows: a look each {LOOK} rows {often[rows] / runs:6.1%}, one look {once[rows] / runs:6.1%}"
-        )
+    told = np.mean(counted("often", often_and_once, runs, jobs), axis=0)
+    for rows, (often, once) in zip(driftruns.TESTS, told, strict=True):
+        print(f"  {rows:>6,} rows: a look each {LOOK} rows {often:6.1%}, one look {once:6.1%}")
+
+    print("\nWhat the stakes are mixed over: runs that see a shift within 50,000 rows, rows to see it on average")
+    for shift, columns in ((0.2, 1), (0.2, 10), (0.3, 1)):
+        found = np.array(counted(f"{shift} {columns}", partial(by_mixture, shift=shift, columns=columns), runs, jobs))
+        for name, rows in zip(driftruns.MIXTURES, found.T, strict=True):
+            mean = np.where(rows, rows, 50_000).mean()
+            print(f"  {shift:g} sd, one of {columns:<2} columns, {name:26} {np.mean(rows > 0):6.1%} {mean:>7,.0f}")
 
 
-def _error(bound: np.ndarray, rows: int) -> np.ndarray:
-    inside = bound.clip(0.001, 0.999)
-    return np.sqrt(inside * (1 - inside) / rows)
+def main() -> None:
+    """Print all figures, and fail where a promise does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--quick", action="store_true", help="fewer runs, and only the shorter ones")
+    parser.add_argument("--only", choices=list(PARTS), nargs="+", default=list(PARTS), help="only these parts")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that simulate; the figures stay the same")
+    arguments = parser.parse_args()
+    runs = 100 if arguments.quick else 400
+    for part in arguments.only:
+        PARTS[part](arguments, runs)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, int], None]] = {
+    "agree": lambda _, __: agree(),
+    "costs": lambda _, __: costs(),
+    "calls": lambda _, __: watched(),
+    "silent": lambda arguments, runs: silent(runs, arguments.jobs, is_quick=arguments.quick),
+    "power": lambda arguments, runs: power(runs, arguments.jobs),
+}
 
 
 if __name__ == "__main__":
