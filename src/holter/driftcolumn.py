@@ -23,6 +23,7 @@ from holter.tabledata import Kind, Values
 BAND_RISK: Final = 0.5
 """The part of the risk of a false alarm that the reference's own uncertainty may take; the rows have the rest."""
 _SETTLED_ROWS: Final = 500
+_SHOWN_ROWS: Final = 1_000
 _NO_ERROR: Final = 0.0
 _HALF_LIMIT: Final = 6e4
 """Beyond this a number of two bytes is infinite."""
@@ -260,6 +261,15 @@ class DriftColumn:
         shares = tuple((self.features.names[at], float(expected.values[at]), float(seen[at])) for at in order)
         distances = self.features.distances(expected.values, seen)
         return Finding(self.name, distances, shares, window.since_ns, float(window.rows[-1]), logs[best])
+
+    def distances(self) -> Distances | None:
+        """Return how far the last 1,000 independent rows, or somewhat more, are from what is expected; None before."""
+        weight = 1 / self.blocks.effect
+        for window in self.panes.windows():
+            if window.rows[-1] * weight >= _SHOWN_ROWS:
+                expected = self.baseline if self.baseline is not None else self.reference
+                return self.features.distances(expected.values, window.counts / np.maximum(window.rows, 1.0))
+        return None
 
     # -- what outlives the process
 

@@ -82,6 +82,15 @@ class NewColumn:
             self._column = DriftColumn(self.name, self._profile, self._rule, has_reference=False)
             self._profile = ColumnProfile()
 
+    @property
+    def log_evidence(self) -> float:
+        """The logarithm of what tells against "all is as it was"."""
+        return 0.0 if self._column is None else self._column.log_evidence
+
+    def distances(self) -> Distances | None:
+        """Return how far its last rows are from its beginning, None before there are enough."""
+        return None if self._column is None else self._column.distances()
+
     def finding(self) -> Finding:
         """Return how far the column is from its beginning."""
         if self._column is None:

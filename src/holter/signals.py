@@ -29,7 +29,7 @@ _OURS: Final = (
     "holter.records.", "holter.values.", "holter.internal_errors", "holter.sampler.", "holter.collector.",
     "holter.series", "holter.exporter.", "holter.overhead", "holter.alerts", "holter.slo.", "holter.group.",
     "holter.process.deaths", "holter.slow_calls.", "holter.anomaly.", "holter.guard.",
-    "holter.gpu.reading_age", "holter.gpu.helper.",
+    "holter.drift.", "holter.gpu.reading_age", "holter.gpu.helper.",
 )  # fmt: skip
 _RISING: Final = (
     TRAINING_EPOCH, TRAINING_PROGRESS, TRAINING_RUN_DURATION, TRAINING_STEPS_DONE, TRAINING_STEPS_TOTAL,

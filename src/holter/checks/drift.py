@@ -12,10 +12,11 @@ import numpy as np
 from holter.arguments import finite_number, positive_seconds
 from holter.blocks import GROUPS
 from holter.driftcolumn import DriftColumn, Finding, Rule
+from holter.driftfigures import DriftFigures
 from holter.driftwords import change_alert, columns_said, fault_alert, skew_alert
 from holter.errors import ConfigurationError
 from holter.intake import FAULTS, Fault, Intake, grouped
-from holter.model import Alert, Observation, Severity, Snapshot
+from holter.model import Alert, AttributeValue, Observation, Severity, Snapshot
 from holter.newcolumn import NewColumn
 from holter.profile import Profile
 from holter.tabledata import named, values_of
@@ -54,7 +55,8 @@ class Drift:
 
     **The test**: that a share (of rows below a cut, of a category, of missing values) has moved by more than
     *smallest_shift*, beyond what the reference itself and its sketch may be off. It holds however often one looks.
-    Effect sizes (PSI, Kolmogorov-Smirnov, Wasserstein, Jensen-Shannon) are told, and are no thresholds. Rows of one
+    Effect sizes (PSI, Kolmogorov-Smirnov, Wasserstein, Jensen-Shannon) are told and shown as gauges, of 20 columns at
+    most; they are no thresholds. Rows of one
     call are not taken for independent: what calls differ by says how many they are worth. *cluster* names a column of
     the inputs, such as the user, whose rows belong together across calls; it is not compared itself.
 
@@ -127,7 +129,7 @@ class Drift:
             for name, column in kept.items()
             if column.kind not in ("other", "")
         }
-        self._looked_ns = 0
+        self._looked_ns, self._figures = 0, DriftFigures(self._call)
         self._token = token_hex(8)
         self._groups: tuple[int, Any] = 0, None
         self._skewed_ns = self._changed_ns = 0
@@ -224,6 +226,7 @@ class Drift:
         self._looked_ns = now_ns
         for column in self._columns.values():
             column.look(since_ns or now_ns)
+        self._figures.learn(self._columns)
         return [*self._faulty(now_ns), *self._skew(now_ns), *self._change(now_ns)]
 
     def _skew(self, now_ns: int) -> Iterator[Alert]:
@@ -270,6 +273,10 @@ class Drift:
         """Return how far each column is from what is expected, with its effect sizes, the most telling first."""
         seen = [column for column in self._columns.values() if column.has_rows]
         return sorted((column.finding() for column in seen), key=lambda one: -one.log_evidence)
+
+    def figures(self) -> Iterator[tuple[str, float, Mapping[str, AttributeValue]]]:
+        """Yield name, value and attributes of the gauges that this check shows: 84 at most, and 16 that have left."""
+        return self._figures.all()
 
     def describe(self) -> str:
         """Return in one line how the data stand."""
