@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,7 +168,6 @@ class Number(float):
         iter([1]),
         1j,
         np.array([1j]),
-        np.array(["2020-01-01"], "M8[D]"),
         np.zeros(2, "i4,f4"),
         np.zeros(3).view(Derived),
         Number(3.0),
@@ -187,6 +188,54 @@ def test_all_else_is_refused(value: Any) -> None:
     """What was refused is said in words."""
     with pytest.raises(RefusedError):
         taken(value)
+
+
+TIMES = [datetime(2024, 1, 2, 3), None, datetime(2024, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))]  # noqa: DTZ001 - as most come
+UTC_TIMES = ["2024-01-02T03", "NaT", "2024-01-02T01"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TIMES,
+        np.array(TIMES, dtype=object),
+        np.array(UTC_TIMES, dtype="M8[h]"),
+        [pd.Timestamp(TIMES[0]), pd.NaT, pd.Timestamp(TIMES[2])],
+    ],
+    ids=("list", "objects", "array", "pandas"),
+)
+def test_times_are_copied_in_utc(value: Any) -> None:
+    """What is missing is NaT."""
+    column = taken(value).columns["x"]
+    np.testing.assert_array_equal(np.array(UTC_TIMES, dtype="M8[us]"), column.astype("M8[us]"))
+    assert not column.flags.writeable
+    assert ["2024-01-02"] == taken(date(2024, 1, 2)).columns["x"].astype("M8[D]").astype(str).tolist()
+
+
+def test_a_time_in_a_zone_of_the_users_is_refused() -> None:
+    """Its code would run."""
+
+    class Zone(tzinfo):
+        def utcoffset(self, when: datetime | None) -> timedelta:
+            raise AssertionError
+
+    with pytest.raises(RefusedError, match=r"a time with .*Zone"):
+        taken([datetime(2024, 1, 2, tzinfo=Zone())])
+
+
+def test_what_pandas_leaves_out_is_missing_among_text_and_numbers() -> None:
+    """NaN, NA and NaT."""
+    assert ["a", None, None] == taken(["a", float("nan"), None]).columns["x"]
+    assert ["a", None] == taken(["a", pd.NA]).columns["x"]
+    np.testing.assert_array_equal([1.0, np.nan], taken([1, pd.NA]).columns["x"])
+    with pytest.raises(RefusedError, match="text and numbers"):
+        taken(["a", 1.5])
+
+
+def test_what_is_refused_is_said_with_its_column() -> None:
+    """So that one knows which of a hundred to leave out."""
+    with pytest.raises(RefusedError, match="complex128, in 'b'"):
+        taken({"a": [1], "b": np.array([1j])})
 
 
 @pytest.mark.parametrize("around", [lambda it: it, lambda it: [it], lambda it: {"a": it}, lambda it: [1, it, "a"]])

@@ -279,10 +279,32 @@ def test_any_damage_is_refused_or_harmless() -> None:
                 Profile.from_json(json.dumps(damaged))
 
 
+class Sparse:
+    """A matrix that is written down without its zeros, as scipy's are."""
+
+    def toarray(self) -> np.ndarray:
+        """Return it with them."""
+        return np.zeros((2, 2))
+
+
+def test_what_is_masked_is_missing() -> None:
+    """In an array of numbers as in a column of text; and an iterator of rows is a table."""
+    table = Profile.of(np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]]))
+    assert [(2, 0), (1, 1)] == [(one.count, one.missing) for one in table.columns.values()]
+    text = Profile.of({"a": np.ma.array(["x", "y"], mask=[1, 0])}).columns["a"]
+    assert ({"y": 1}, 1) == (text.categories.counts, text.missing)
+    assert 2 == Profile.of(iter([{"a": 1}, {"a": 2}])).columns["a"].count
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Profile.of(3), "expected the values of a column, got int"),
+        (lambda: Profile.of(3), "expected columns: .* got int"),
+        (lambda: Profile.of(None), "expected columns: .* got NoneType"),
+        (lambda: Profile.of("train.csv"), "got 'train.csv': a file is read by of_file"),
+        (lambda: Profile.of({"a": 3}), "expected the values of a column, got int"),
+        (lambda: Profile.of(Sparse()), "got Sparse: give some of its rows at a time, by toarray"),
+        (lambda: Profile.of(pd.DataFrame([[1, 2]], columns=["a", "a"])), "names that differ, got two of 'a'"),
         (lambda: Profile.of(np.ones((2, 2, 2))), "expected columns: a dict of arrays"),
         (lambda: Profile.of({"a": [1], "b": [1, 2]}), "equally long"),
         (lambda: Profile.of(np.ones((1, 10_001))), "at most 10,000 columns.*one column"),

@@ -71,7 +71,7 @@ def test_a_frame_is_copied() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        pd.DataFrame({"a": [pd.Timestamp("2020-01-01")]}),
+        pd.DataFrame({"a": [1], "b": [pd.Period("2020-01")]}),
         pd.DataFrame([[1, 2]], columns=["a", "a"]),
         pd.DataFrame([[1, 2]], columns=["a", ("b", 1)]),
         pd.DataFrame(),
@@ -79,12 +79,26 @@ def test_a_frame_is_copied() -> None:
         type("Derived", (pd.DataFrame,), {})({"a": [1]}),
         {"a": pd.DataFrame({"b": [1]})},
     ],
-    ids=("times", "names twice", "names of tuples", "empty", "objects", "subclass", "within a dict"),
+    ids=("periods", "names twice", "names of tuples", "empty", "objects", "subclass", "within a dict"),
 )
 def test_a_pandas_frame_that_is_no_table_of_numbers_and_text_is_refused(value: Any) -> None:
     """One column of it is enough."""
     with pytest.raises(RefusedError):
         taken(value)
+
+
+def test_times_of_frames_are_copied_in_utc() -> None:
+    """Those of pandas, Polars and Arrow, with a zone and without."""
+    polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    times = pd.Series(pd.to_datetime(["2024-07-01T10:00", None, "2024-07-03T00:00"]))
+    zoned = times.dt.tz_localize("Europe/Zurich")
+    frame = pd.DataFrame({"plain": times, "zoned": zoned, "number": [1, 2, 3]})
+    expected = {"plain": times, "zoned": zoned.dt.tz_convert(None)}
+    for table in (frame, polars.from_pandas(frame), arrow.Table.from_pandas(frame)):
+        columns = taken(table).columns
+        for name, one in expected.items():
+            np.testing.assert_array_equal(one.to_numpy().astype("M8[us]"), columns[name].astype("M8[us]"))
+    assert "datetime64" in str(taken(zoned).columns["x"].dtype)
 
 
 def test_a_polars_frame_gives_its_columns() -> None:

@@ -8,7 +8,9 @@ subclasses, objects and tensors on a device are refused. What is returned shares
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timezone
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,6 +26,7 @@ MOST_COLUMNS: Final = 1_000
 LONGEST_TEXT: Final = 256
 LONGEST_NAME: Final = 200
 _NUMBERS: Final = "biuf"
+_TIMES: Final = "Mm"
 _NUMBER_BYTES: Final = 8
 _TEXT_BYTES: Final = 64
 
@@ -32,6 +35,9 @@ _NONE: Final = id(type(None))
 _PLAIN: Final = frozenset(map(id, (int, float, bool)))
 _WITH_GAPS: Final = _PLAIN | {_NONE}
 _TEXT: Final = frozenset(map(id, (str, type(None))))
+_STR: Final = id(str)
+_TEXT_WITH_GAPS: Final = _TEXT | {id(float)}
+_DATES: Final = frozenset(map(id, (date, datetime, type(None))))
 _ROWS: Final = frozenset(map(id, (list, tuple, np.ndarray)))
 
 # Its own, so that the user's sequence of random numbers stays what it is.
@@ -131,10 +137,12 @@ def _taken(leaves: Mapping[str, Leaf], most_bytes: int) -> Taken:
     rows = next(iter(lengths - {1}), 1)
     index = _chosen(rows, sum(leaf.row_bytes for leaf in leaves.values() if leaf.rows == rows), most_bytes)
     kept = rows if index is None else len(index)
-    columns = {
-        name: leaf.pick(index) if leaf.rows == rows else _repeated(leaf.pick(None), kept)
-        for name, leaf in leaves.items()
-    }
+    columns: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        try:
+            columns[name] = leaf.pick(index) if leaf.rows == rows else _repeated(leaf.pick(None), kept)
+        except RefusedError as refusal:
+            raise RefusedError(f"{refusal}, in {name!r}" if len(leaves) > 1 else str(refusal)) from None
     return Taken(columns, kept, rows)
 
 
@@ -163,23 +171,27 @@ def _array(value: NDArray[Any], index: Index | None) -> NDArray[Any]:
 
 
 def array_leaf(value: NDArray[Any]) -> Leaf:
-    """
-    Return a numpy array of at least one axis as a leaf.
-
-    Raises:
-        RefusedError: it holds neither numbers nor text.
-    """
+    """Return a numpy array of at least one axis as a leaf; without numbers, text or times it is refused when copied."""
     kind = value.dtype.kind
     rows = len(value)
-    if kind in _NUMBERS:
+    if kind in _NUMBERS + _TIMES:
         return Leaf(rows, value.nbytes // rows if rows else 0, lambda index: _array(value, index))
     if kind in "OU" and value.ndim == 1:
         return list_leaf(rows, lambda index: (value if index is None else value[index]).tolist())
-    raise RefusedError(f"an array of {value.dtype.name}")
+    return refused_leaf(rows, f"an array of {value.dtype.name}")
+
+
+def refused_leaf(rows: int, what: str) -> Leaf:
+    """Return a leaf that cannot be copied, being *what*."""
+
+    def refuse(_: Index | None) -> Any:
+        raise RefusedError(what)
+
+    return Leaf(rows, 0, refuse)
 
 
 def list_leaf(rows: int, pick: Callable[[Index | None], list[Any]]) -> Leaf:
-    """Return what gives a list of numbers or of text as a leaf; None is what is missing."""
+    """Return what gives a list of numbers, of text or of times as a leaf; None is what is missing."""
     return Leaf(rows, _TEXT_BYTES, lambda index: _column(pick(index)))
 
 
@@ -187,7 +199,7 @@ def _leaves(value: Any, name: str, tables: Sequence[Tables]) -> Mapping[str, Lea
     kind = type(value)
     if kind is np.ndarray and value.ndim:
         return {name: array_leaf(value)}
-    if kind is str or value is None or number(value) is not None:
+    if kind is str or value is None or id(kind) in _DATES | _timestamps() or number(value) is not None:
         return {name: list_leaf(1, lambda _: [value])}
     if issubclass(kind, dict):
         return _of_dict(value, tables)
@@ -249,20 +261,57 @@ def _list_of_leaf(values: list[Any]) -> Leaf:
 
 
 def _column(values: list[Any]) -> Any:
-    """Return values as an array of numbers, with NaN for None, or as a list of text."""
+    """Return values as an array of numbers, with NaN for None, or of times in UTC, or as a list of text."""
     kinds = frozenset(map(id, map(type, values)))
+    if kinds & _gaps():
+        values = [None if id(type(one)) in _gaps() else one for one in values]
+        kinds = kinds - _gaps() | {_NONE}
     if kinds <= _TEXT and kinds != {_NONE}:
         return [one if one is None else one[:LONGEST_TEXT] for one in values]
+    if _STR in kinds and kinds <= _TEXT_WITH_GAPS:
+        # Frames of pandas have NaN for what is missing, among text too.
+        if any(type(one) is float and one == one for one in values):  # noqa: PLR0124 - NaN differs from itself
+            raise RefusedError("a list of text and numbers")
+        return [one[:LONGEST_TEXT] if type(one) is str else None for one in values]
     if kinds <= _PLAIN:
         return _numbers(values)
     if kinds <= _WITH_GAPS:
         return _numbers([np.nan if one is None else one for one in values])
+    if kinds - {_NONE} and kinds <= _DATES | _timestamps():
+        return _times(values)
     # numpy's own numbers, and what is mixed.
     told = [np.nan if one is None else number(one) for one in values]
     if any(one is None for one in told):
         other = next(class_name(type(one)) for one, known in zip(values, told, strict=True) if known is None)
         raise RefusedError(f"a list with a {other} in it")
     return _numbers(told)
+
+
+def _timestamps() -> frozenset[int]:
+    """Return the type that pandas has for times, if the program has loaded it."""
+    return frozenset([id(getattr(sys.modules.get("pandas"), "Timestamp", None))])
+
+
+def _gaps() -> frozenset[int]:
+    """Return the types that pandas has for what is missing, if the program has loaded it."""
+    pandas = sys.modules.get("pandas")
+    return frozenset(id(type(getattr(pandas, name, None))) for name in ("NA", "NaT")) - {_NONE}
+
+
+def _times(values: list[Any]) -> NDArray[Any]:
+    """Return times as numpy has them, those with an offset in UTC."""
+    told = []
+    for one in values:
+        if isinstance(one, datetime) and one.tzinfo is not None:
+            # Other time zones may be the user's own code.
+            if type(one.tzinfo) is not timezone and not class_name(type(one.tzinfo)).startswith("zoneinfo."):
+                raise RefusedError(f"a time with {class_name(type(one.tzinfo))}")
+            told.append(one.astimezone(UTC).replace(tzinfo=None))
+        else:
+            told.append(one)
+    array = np.array(told, dtype="M8[us]")
+    array.flags.writeable = False
+    return array
 
 
 def _numbers(values: list[Any]) -> NDArray[Any]:

@@ -68,8 +68,11 @@ class DriftColumn:
     with itself, once it is known. Takes some 30 KiB of numbers. Not thread-safe.
     """
 
-    def __init__(self, name: str, column: ColumnProfile, rule: Rule, *, has_reference: bool = True) -> None:
-        self._begin(name, *Features.of(column), rule, has_reference=has_reference)
+    def __init__(
+        self, name: str, column: ColumnProfile, rule: Rule, *, has_reference: bool = True, has_values: bool = True
+    ) -> None:
+        """If it *has_values* these are compared, else only what is missing and of another kind."""
+        self._begin(name, *Features.of(column, has_values=has_values), rule, has_reference=has_reference)
 
     @classmethod
     def of_features(cls, name: str, features: Mapping[str, Any], rule: Rule) -> DriftColumn:

@@ -70,9 +70,9 @@ class Features:
     names: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, column: ColumnProfile) -> tuple[Features, Shares]:
-        """Return the features of a *column*, and how often it has them."""
-        sketches = _sketches(column)
+    def of(cls, column: ColumnProfile, *, has_values: bool = True) -> tuple[Features, Shares]:
+        """Return the features of a *column*, and how often it has them; if not *has_values*, only what is missing."""
+        sketches = _sketches(column) if has_values else []
         most = CUTS if len(sketches) == 1 else _VECTOR_CUTS
         edges = tuple(sketch.cuts(most) for sketch in sketches)
         named: tuple[str, ...] = ()
@@ -163,7 +163,7 @@ class Features:
             finite = np.isfinite(values.numbers)
             numbers = values.numbers if finite.all() else values.numbers[finite]
             present, odd = len(numbers), odd + len(values.numbers) - len(numbers)
-            counts.append(_below(numbers, self.edges[0]))
+            counts += [_below(numbers, cuts) for cuts in self.edges]
         elif values.vectors is not None:
             fits = values.vectors.shape[1:] == (self.dimension,)
             vectors = values.vectors if fits else np.empty((0, self.dimension))

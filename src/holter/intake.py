@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -27,14 +27,24 @@ class Intake:
     An array of (rows, columns) is the reference's columns of inputs in their order, if they are as many, or one
     column of embeddings. What has no name of its own among the outputs is the *label*, if the reference has one.
 
+    *unasked* are columns that may come too, and are not looked at.
+
     ``faults`` are the columns that did not fit since they were last taken, by what is wrong: they are missing or
     extra; a hundredth of their values, and five at least, are of another kind, or lie farther beyond the reference's
     smallest and largest value than these are apart; or one that comes out is not finite, of which the reference has
     none.
     """
 
-    def __init__(self, reference: Mapping[str, ColumnProfile], label: str | None, *, outputs: frozenset[str]) -> None:
+    def __init__(
+        self,
+        reference: Mapping[str, ColumnProfile],
+        label: str | None,
+        *,
+        outputs: frozenset[str],
+        unasked: Collection[str] = (),
+    ) -> None:
         self._reference, self._label, self._outputs = reference, label, outputs
+        self._unasked = frozenset(unasked)
         self._inputs = [name for name in reference if name != label and name not in outputs]
         self._vectors = {
             column.vectors.dimension: name for name, column in reference.items() if column.vectors is not None
@@ -57,7 +67,7 @@ class Intake:
         if observation.source == "inputs":
             self._has_inputs = True
             self._seen |= found.keys()
-            extra = sorted(found.keys() - self._reference.keys())[:_MOST_EXTRA]
+            extra = sorted(found.keys() - self._reference.keys() - self._unasked)[:_MOST_EXTRA]
             self.faults["extra column"] |= set(extra)
         return found
 
@@ -100,6 +110,11 @@ class Intake:
     def is_faulty(self, name: str) -> bool:
         """Whether what came in of a column is of another kind of data, and no other values of the same."""
         return name in self.faults["type"] or name in self.faults["range"]
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything came, or did not fit, since the last time."""
+        return self._has_inputs or any(self.faults.values())
 
     def share(self) -> dict[str, Any] | None:
         """Return what did not fit, and which inputs there were, since the last time, as JSON has it, if anything."""

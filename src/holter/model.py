@@ -263,7 +263,8 @@ class Observation:
 
     ``columns`` maps a name to its values. Numbers are numpy arrays of their own type, whose first axis is the
     rows: a column of a table, or a list of numbers, has one axis; an array of two or more stays one array,
-    (rows, ...), under one name, and is not taken apart. Text is a list of str and None. A dict, a data frame and a
+    (rows, ...), under one name, and is not taken apart. Times are arrays too, datetime64 in UTC, and durations
+    timedelta64. Text is a list of str and None. A dict, a data frame and a
     list of dicts give a column for each key, all else one named after what was asked for: the argument, the key, or
     the *source* ("inputs" or "outputs"). What has no rows is one row, and beside columns of many it stands in each.
     Of more rows than are kept, ``count`` were chosen evenly from ``rows``. ``time_ns`` is Unix time; inputs and

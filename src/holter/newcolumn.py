@@ -79,7 +79,9 @@ class NewColumn:
             return
         self._new = 0.0
         if self._profile.rows >= max(_LEAST_CUT_ROWS, self._rule.baseline_rows // 10) and self._profile.kind:
-            self._column = DriftColumn(self.name, self._profile, self._rule, has_reference=False)
+            self._column = DriftColumn(
+                self.name, self._profile, self._rule, has_reference=False, has_values=self._profile.kind != "time"
+            )
             self._profile = ColumnProfile()
 
     @property

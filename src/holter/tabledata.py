@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,10 @@ Kind = Literal["number", "time", "category", "vector", "other", ""]
 ROWS: Final = 1 << 16
 """So many rows are looked at at a time."""
 _NUMBERS: Final = "iuf"
+_EXPECTED: Final = (
+    "expected columns: a dict of arrays, a list of dicts, an array of (rows, columns), a frame of pandas or Polars, or "
+    "a table of Arrow"
+)
 _TEXT_TYPES: Final = (str, bool, np.bool_, np.str_)
 _LARGEST: Final = sys.float_info.max
 _EPOCH: Final = np.datetime64(0, "s")
@@ -69,6 +74,9 @@ def _columns(data: Any) -> dict[str, Any]:
         found = _LIBRARIES[library](data)
         if found is not None:
             return found
+    _check_table(data)
+    if isinstance(data, Iterator):
+        data = list(data)
     if isinstance(data, Mapping):
         return {str(name): _array(column) for name, column in data.items()}
     if isinstance(data, np.ndarray) and data.dtype.names:
@@ -79,11 +87,20 @@ def _columns(data: Any) -> dict[str, Any]:
     if array.ndim == 2:  # noqa: PLR2004 - rows and columns
         return {str(place): array[:, place] for place in range(array.shape[1])}
     if array.ndim != 1:
-        raise ConfigurationError(
-            "expected columns: a dict of arrays, a list of dicts, an array of (rows, columns), a frame of pandas or "
-            f"Polars, or a table of Arrow; got {type(data).__name__} with {array.ndim} dimensions"
-        )
+        raise ConfigurationError(f"{_EXPECTED}; got {type(data).__name__} with {array.ndim} dimensions")
     return {"value": array}
+
+
+def _check_table(data: Any) -> None:
+    """Refuse what is known to be no table."""
+    found = type(data).__name__
+    if isinstance(data, str | os.PathLike):
+        raise ConfigurationError(f"{_EXPECTED}; got {data!r:.60}: a file is read by of_file")
+    for how in ("toarray", "collect"):
+        if hasattr(data, how):
+            raise ConfigurationError(f"{_EXPECTED}; got {found}: give some of its rows at a time, by {how}()")
+    if not isinstance(data, Iterable):
+        raise ConfigurationError(f"{_EXPECTED}; got {found}")
 
 
 def _of_rows(rows: Sequence[Any]) -> dict[str, Any]:
@@ -96,6 +113,9 @@ def _of_rows(rows: Sequence[Any]) -> dict[str, Any]:
 
 def _array(values: Any) -> Any:
     """Return *values* as an array of one or two dimensions; what does not fit in one stays a column of objects."""
+    if isinstance(values, np.ma.MaskedArray):
+        numbers: Any = values.astype(float) if values.dtype.kind in _NUMBERS else None
+        return objects(values.tolist()) if numbers is None else numbers.filled(np.nan)
     if isinstance(values, np.ndarray):
         return values
     library = type(values).__module__.partition(".")[0]
@@ -135,7 +155,7 @@ def _pandas_series(series: Any) -> Any:
 
 def _pandas(data: Any) -> dict[str, Any] | None:
     if hasattr(data, "columns"):
-        return {str(name): _pandas_series(data.iloc[:, place]) for place, name in enumerate(data.columns)}
+        return _differing((str(name), _pandas_series(data.iloc[:, place])) for place, name in enumerate(data.columns))
     return {str(data.name) if data.name is not None else "value": _pandas_series(data)} if hasattr(data, "dt") else None
 
 
@@ -162,7 +182,16 @@ def _arrow_column(column: Any) -> Any:
 def _arrow(data: Any) -> dict[str, Any] | None:
     if not hasattr(data, "column_names"):
         return None
-    return {name: _arrow_column(data.column(place)) for place, name in enumerate(data.column_names)}
+    return _differing((name, _arrow_column(data.column(place))) for place, name in enumerate(data.column_names))
+
+
+def _differing(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name, column in named:
+        if name in columns:
+            raise ConfigurationError(f"columns must have names that differ, got two of {name!r:.60}")
+        columns[name] = column
+    return columns
 
 
 _LIBRARIES: Final[Mapping[str, Callable[[Any], dict[str, Any] | None]]] = {
@@ -197,7 +226,7 @@ def values_of(column: Any, kind: Kind = "", *, is_category: bool = False) -> Val
     dtype = column.dtype.kind
     if column.ndim > 1:
         return _vectors(flattened(column), kind)
-    if dtype in _NUMBERS and not is_category:
+    if (dtype in _NUMBERS or (dtype == "b" and kind == "number")) and not is_category:
         return _of_kind("number", kind, column.astype(float, copy=False))
     if dtype in "Mm":
         unit = np.timedelta64(1, "us")

@@ -13,7 +13,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from holter.columns import LONGEST_NAME, MOST_COLUMNS, Index, Leaf, RefusedError, Tables, array_leaf, list_leaf
+from holter.columns import (
+    LONGEST_NAME,
+    MOST_COLUMNS,
+    Index,
+    Leaf,
+    RefusedError,
+    Tables,
+    array_leaf,
+    list_leaf,
+    refused_leaf,
+)
 from holter.guard import class_name
 
 
@@ -53,7 +63,10 @@ def _pandas_leaf(series: Any) -> Leaf:
     if isinstance(dtype, np.dtype):
         return array_leaf(series.to_numpy())
     if class_name(type(dtype)).partition(".")[0] != "pandas":
-        raise RefusedError(f"a column of {class_name(type(dtype))}")
+        return refused_leaf(len(series), f"a column of {class_name(type(dtype))}")
+    if getattr(dtype, "kind", "O") == "M":
+        # In a time zone; numpy has none.
+        return array_leaf(series.dt.tz_convert(None).to_numpy())
     if getattr(dtype, "kind", "O") in "biuf":
         numbers = series.to_numpy(dtype=float, na_value=np.nan)
         return array_leaf(numbers)
@@ -77,8 +90,9 @@ def _of_polars(value: Any, name: str) -> Mapping[str, Leaf] | None:
 
 
 def _polars_leaf(series: Any) -> Leaf:
-    is_number = series.dtype.is_numeric() and not series.dtype.is_decimal()
-    if is_number:
+    kind = series.dtype
+    is_number = kind.is_numeric() and not kind.is_decimal()
+    if is_number or (kind.is_temporal() and type(kind).__name__ != "Time"):
         rows = len(series)
         return Leaf(rows, 8, lambda index: _frozen((series if index is None else series.gather(index)).to_numpy()))
     return list_leaf(len(series), lambda index: (series if index is None else series.gather(index)).to_list())
@@ -105,14 +119,14 @@ def _arrow_leaf(column: Any) -> Leaf:
         return column if index is None else column.take(sys.modules["pyarrow"].array(index))
 
     types = sys.modules["pyarrow"].types
-    if types.is_integer(column.type) or types.is_floating(column.type):
+    if any(is_one(column.type) for is_one in (types.is_integer, types.is_floating, types.is_timestamp, types.is_date)):
         return Leaf(rows, 8, lambda index: _frozen(np.asarray(chosen(index).to_numpy(zero_copy_only=False))))
     return list_leaf(rows, lambda index: chosen(index).to_pylist())
 
 
 def _frozen(array: Any) -> Any:
     copy = np.array(array)
-    if copy.dtype.kind not in "biuf":
+    if copy.dtype.kind not in "biufMm":
         raise RefusedError(f"a column of {copy.dtype.name}")
     copy.flags.writeable = False
     return copy

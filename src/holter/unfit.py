@@ -108,7 +108,7 @@ class ValueCheck:
         """Return how many values *observation* has, and how many of them are unfit; all processes count together."""
         values, unfit = 0, Counter[str]()
         for name, column in observation.columns.items():
-            if isinstance(column, np.ndarray):
+            if isinstance(column, np.ndarray) and column.dtype.kind in "biuf":
                 values += column.size
                 for reason, where in self._find(column):
                     unfit[reason] += int(np.count_nonzero(where))

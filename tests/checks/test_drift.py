@@ -222,6 +222,57 @@ def test_faults_are_told_at_once(damage: Any, fault: str, column: str) -> None:
     assert [(alert.id, "resolved")] == [(one.id, one.state) for one in told]
 
 
+def test_a_fault_is_told_though_nothing_else_fits() -> None:
+    """A call that is given a number instead of a table, or text instead of numbers."""
+    service = Service(of(Profile.of({"age": np.arange(1_000)})))
+    (alert,) = service.tick({"age": ["old"] * 50})
+    assert "predict gets values of another kind in age" == alert.message
+    service = Service(drift())
+    told = service.tick({"batch": np.array([5.0])})
+    assert ["missing column", "extra column"] == [alert.evidence["fault"] for alert in told]
+
+
+def test_columns_of_the_reference_that_are_not_asked_for_may_come() -> None:
+    """They are neither compared nor extra."""
+    service = Service(drift(columns=["f1"]))
+    assert [] == service.run(5, moved=("f2", "country"))
+
+
+def test_a_cluster_that_does_not_come_is_missing() -> None:
+    """Without it rows would count for more than they are worth."""
+    service = Service(drift(cluster="user"))
+    (alert,) = service.tick(table(service.random, 100))
+    assert "predict does not get user" == alert.message
+    service = Service(drift(cluster="user"))
+    assert [] == service.tick({**table(service.random, 100), "user": np.arange(100)})
+
+
+def test_times_go_on_and_are_no_drift_unless_asked_for() -> None:
+    """That they are missing is."""
+    hours = np.datetime64("2024-01-01T00", "us") + np.arange(4_000) * np.timedelta64(1, "h")
+    numbers = np.random.default_rng(2).normal(size=4_000)
+    reference = Profile.of({"when": hours, "age": numbers})
+
+    def batches(start: int) -> dict[str, Any]:
+        return {"when": hours[:100] + np.timedelta64(start, "h"), "age": numbers[start % 3_900 :][:100]}
+
+    for options, is_told in (({"columns": ["when", "age"]}, True), ({}, False)):
+        service = Service(of(reference, **options))
+        told = [alert for start in range(0, 60_000, 1_000) for alert in service.tick(batches(start))]
+        assert is_told == bool(told)
+    nothing = {"when": np.full(100, np.datetime64("NaT", "us")), "age": numbers[:100]}
+    told = [alert for _ in range(20) for alert in service.tick(nothing)]
+    assert "when" == told[0].related[0]
+
+
+def test_numbers_may_come_as_bools() -> None:
+    """As flags do, from other code than the one that made the reference."""
+    random = np.random.default_rng(6)
+    service = Service(of(Profile.of({"flag": (random.random(5_000) < 0.3).astype(int)})))
+    assert [] == [alert for _ in range(60) for alert in service.tick({"flag": random.random(100) < 0.3})]
+    assert service.check.findings()[0].distances.ks < 0.1
+
+
 def test_results_that_are_not_finite_are_a_fault() -> None:
     """One is enough."""
     service = Service(drift(inputs=False, outputs=None))

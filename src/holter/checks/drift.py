@@ -11,6 +11,7 @@ import numpy as np
 
 from holter.arguments import finite_number, positive_seconds
 from holter.blocks import GROUPS
+from holter.columnprofile import ColumnProfile
 from holter.driftcolumn import DriftColumn, Finding, Rule
 from holter.driftfigures import DriftFigures
 from holter.driftwords import change_alert, columns_said, fault_alert, skew_alert
@@ -43,7 +44,8 @@ class Drift:
     *reference* is a `Profile` of the data that the model was made with, or the path of one. *call* is the watched
     function; *inputs* and *outputs* say what of its arguments and of its result is looked at, as in `Wanted`, None
     for all of it, False for nothing. An array of (rows, columns) is taken for the reference's columns in their order.
-    *columns* are those of the reference that are compared, by default all. What comes out and has no name is compared
+    *columns* are those of the reference that are compared, by default all; but times, which go on, only by what is
+    missing, unless they are named. What comes out and has no name is compared
     with the label; whatever comes out and is not in the reference is compared with its own beginning.
 
     **Skew**: the first *baseline_rows* independent rows, and those of a day (*baseline_seconds*), are compared with
@@ -118,16 +120,18 @@ class Drift:
         if seconds < 0:
             raise ConfigurationError(f"baseline_seconds must be 0 or more, got {baseline_seconds!r}")
         self._baseline_ns = round(seconds * 1e9)
+        self._has_times = columns is not None
         kept = {name: profile.columns[name] for name in self._chosen}
         unasked = profile.label if outputs is False else None
         kept = {name: column for name, column in kept.items() if name != unasked}
         self._profile = kept
         answers = frozenset(kept) & _names(outputs)
-        self._intake = Intake(kept, profile.label if profile.label in kept else None, outputs=answers)
+        label = profile.label if profile.label in kept else None
+        # A cluster is no column that the reference must have.
+        others = {*profile.columns, *filter(None, [self._cluster])}
+        self._intake = Intake(kept, label, outputs=answers, unasked=others)
         self._columns: dict[str, DriftColumn | NewColumn] = {
-            name: DriftColumn(name, column, self._rule((1 - _OF_NEW) / len(kept)))
-            for name, column in kept.items()
-            if column.kind not in ("other", "")
+            name: self._made(name, column) for name, column in kept.items() if column.kind not in ("other", "")
         }
         self._looked_ns, self._figures = 0, DriftFigures(self._call)
         self._token = token_hex(8)
@@ -156,6 +160,11 @@ class Drift:
             baseline_ns=self._baseline_ns,
         )
 
+    def _made(self, name: str, column: ColumnProfile) -> DriftColumn:
+        """Return a column of the reference that has seen nothing; times go on, and are compared where asked for."""
+        rule = self._rule((1 - _OF_NEW) / len(self._profile))
+        return DriftColumn(name, column, rule, has_values=column.kind != "time" or self._has_times)
+
     # -- what comes
 
     def observe(self, observation: Observation) -> None:
@@ -163,7 +172,6 @@ class Drift:
         groups = self._grouped(observation)
         for name, array in self._intake.columns(observation).items():
             if name == self._cluster:
-                self._intake.faults["extra column"].discard(name)
                 continue
             is_output = observation.source == "outputs"
             column = self._columns.get(name)
@@ -185,6 +193,9 @@ class Drift:
         """Return in which group of clusters each row is; of results that of the inputs of their call."""
         if self._cluster is None:
             return None
+        if observation.source == "inputs" and self._cluster not in observation.columns:
+            # Without it rows would count for more than they are worth.
+            self._intake.faults["missing column"].add(self._cluster)
         if self._cluster in observation.columns:
             self._groups = observation.time_ns, grouped(observation.columns[self._cluster], GROUPS)
         is_same = self._groups[0] == observation.time_ns and observation.count == observation.rows
@@ -221,7 +232,8 @@ class Drift:
     def judge(self, snapshot: Snapshot) -> list[Alert]:
         """Return an alert where data have just come to differ, or no longer do; else none."""
         now_ns, since_ns = snapshot.time_ns, self._looked_ns
-        if now_ns - since_ns < self._every_ns or not any(column.new_rows for column in self._columns.values()):
+        is_new = self._intake.has_news or any(column.new_rows for column in self._columns.values())
+        if now_ns - since_ns < self._every_ns or not is_new:
             return []
         self._looked_ns = now_ns
         for column in self._columns.values():
@@ -314,7 +326,7 @@ class Drift:
         columns: dict[str, DriftColumn | NewColumn] = {}
         for name, column in self._profile.items():
             if name in self._columns:
-                columns[name] = DriftColumn(name, column, self._rule((1 - _OF_NEW) / len(self._profile)))
+                columns[name] = self._made(name, column)
         for name, one in state["columns"].items():
             if name not in columns and name not in self._profile and len(columns) < len(self._profile) + _MOST_NEW:
                 columns[name] = NewColumn(name, self._rule(_OF_NEW / _MOST_NEW))
