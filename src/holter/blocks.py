@@ -16,6 +16,7 @@ _LEAST_GROUPS: Final = 8
 _MEMORY: Final = 0.995
 _WILDEST: Final = 8.0
 _MOST_ROWS: Final = 50_000
+_MOST_PROCESSES: Final = 64
 _FEATURES: Final = 3
 """How many independent features those of one column are worth; cuts of one distribution go together."""
 
@@ -28,7 +29,8 @@ class Blocks:
     effect, is what they differ by (von Neumann 1941), and a change of the data, which is one step, adds one pair at
     most eight times the others. Clusters, such as users, whose rows lie in many batches, are put into 64 groups by
     their hash, and the groups compared with each other (Wolter, "Introduction to Variance Estimation", the random
-    groups). The estimate is raised by a standard error of its own. Before there are 8 pairs, or groups, a block
+    groups). By how much they exceed 1 grows with the rows of a cluster; so of several processes, each of which sees a
+    part of these, the excess of one row is averaged, and multiplied by the rows of all. The estimate is raised by a standard error of its own. Before there are 8 pairs, or groups, a block
     counts as one row.
     """
 
@@ -38,6 +40,7 @@ class Blocks:
         self._told = [0.0, 0.0, 0.0, 0.0]
         self._groups: Floats = np.zeros((0, features))
         self._group_rows: Floats = np.zeros(GROUPS)
+        self._elsewhere: dict[str, tuple[float, float]] = {}
 
     def batch(self, rows: Floats, counts: Floats, usual: Floats) -> None:
         """Take in one batch; *usual* are the shares that rows have as a rule."""
@@ -65,15 +68,21 @@ class Blocks:
         self._told = [one + more for one, more in zip(self._told, new, strict=True)]
 
     def share(self) -> list[float]:
-        """Return what batches have told since the last time."""
+        """Return what batches have told since the last time, and what clusters have told in this process."""
         told, self._told = self._told, [0.0, 0.0, 0.0, 0.0]
-        return told
+        return [*told, *self._of_groups()] if len(self._groups) else told
 
-    def gather(self, told: Sequence[Any]) -> None:
-        """Take in what batches of another process have told."""
-        apart, pairs, blocks, rows = map(float, told)
+    def gather(self, told: Sequence[Any], process: str) -> None:
+        """Take in what batches and clusters have told in another *process*."""
+        apart, pairs, blocks, rows, *clusters = map(float, told)
         self._note(apart, pairs, blocks, rows)
         self._told = [0.0, 0.0, 0.0, 0.0]
+        if clusters:
+            group_rows, excess = clusters
+            self._elsewhere.pop(process, None)
+            self._elsewhere[process] = group_rows, excess
+            if len(self._elsewhere) > _MOST_PROCESSES:
+                del self._elsewhere[next(iter(self._elsewhere))]
 
     def cluster(self, group: int, rows: Floats, counts: Floats) -> None:
         """Take in rows of clusters that fall into *group*, one of 64."""
@@ -88,8 +97,11 @@ class Blocks:
     @property
     def effect(self) -> float:
         """How many rows tell as much as one that is independent; at least 1."""
-        if len(self._groups):
-            return self._of_groups()
+        known = [*self._elsewhere.values(), *([self._of_groups()] if len(self._groups) else [])]
+        group_rows = sum(rows for rows, _ in known)
+        if group_rows:
+            excess = sum(rows * of_row for rows, of_row in known) / group_rows
+            return 1 + excess * min(group_rows, _MOST_ROWS)
         size = self._rows / self._blocks if self._blocks else 1.0
         if size <= 1:
             return 1.0
@@ -97,7 +109,12 @@ class Blocks:
             return size
         return max(1.0, self._sum / self._pairs * (1 + math.sqrt(2 / (_FEATURES * self._pairs))))
 
-    def _of_groups(self) -> float:
+    def _of_groups(self) -> tuple[float, float]:
+        """Return how many rows of clusters there are, and by how much each of them makes the effect exceed 1."""
+        effect, rows = self._effect_of_groups(), float(self._group_rows.sum())
+        return rows, (effect - 1) / rows if rows else 0.0
+
+    def _effect_of_groups(self) -> float:
         is_there = self._group_rows > 0
         rows, counts = self._group_rows[is_there], self._groups[is_there]
         if len(rows) < _LEAST_GROUPS:

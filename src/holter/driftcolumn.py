@@ -90,6 +90,14 @@ class DriftColumn:
         )
         return column
 
+    def fresh(self) -> DriftColumn:
+        """Return the same column, that has seen nothing."""
+        column = DriftColumn.__new__(DriftColumn)
+        column._begin(  # noqa: SLF001 - of its own kind
+            self.name, self.features, self.reference, self._rule, has_reference=self._has_reference
+        )
+        return column
+
     def _begin(self, name: str, features: Features, reference: Shares, rule: Rule, *, has_reference: bool) -> None:
         if not has_reference:
             # What has no name is one group: a list of all that was seen would have to be kept.
@@ -141,16 +149,16 @@ class DriftColumn:
         self._new_rows, self._new_counts = np.zeros_like(self._new_rows), np.zeros_like(self._new_counts)
         return told
 
-    def gather(self, told: Mapping[str, Any], *, is_own: bool) -> None:
+    def gather(self, told: Mapping[str, Any], process: str, *, is_own: bool) -> None:
         """
-        Take in what came in a process, this one if *is_own*: how its batches go together is known then.
+        Take in what came in a *process*, this one if *is_own*: how its batches go together is known then.
 
         Raises:
             ValueError: it is not what `share` returns of a column with as many features.
         """
         self.add(*_unpacked(told["counts"], len(self.features.names)))
         if not is_own:
-            self.blocks.gather(told["blocks"])
+            self.blocks.gather(told["blocks"], process)
 
     @property
     def kind(self) -> Kind:

@@ -91,10 +91,13 @@ class Features:
         infinite = column.numbers.infinite if column.numbers is not None else 0
         counts.append(np.array([column.missing, column.invalid + infinite], dtype=float))
         errors.append(np.zeros(2))
+        middles = tuple(sketch.middles(cuts) for sketch, cuts in zip(sketches, edges, strict=True))
+        for sketch in sketches:
+            sketch.rest()
         features = cls(
             column.kind,
             edges,
-            tuple(sketch.middles(cuts) for sketch, cuts in zip(sketches, edges, strict=True)),
+            middles,
             named,
             known,
             column.vectors.dimension if column.vectors is not None else 0,

@@ -43,13 +43,14 @@ class Intake:
         outputs: frozenset[str],
         unasked: Collection[str] = (),
     ) -> None:
-        self._reference, self._label, self._outputs = reference, label, outputs
+        self._known, self._label, self._outputs = frozenset(reference), label, outputs
         self._unasked = frozenset(unasked)
         self._inputs = [name for name in reference if name != label and name not in outputs]
         self._vectors = {
             column.vectors.dimension: name for name, column in reference.items() if column.vectors is not None
         }
         self._ranges = {name: _range(column) for name, column in reference.items()}
+        self._invalid = frozenset(name for name, column in reference.items() if column.invalid)
         self._odd = {name: column.invalid > 0 or column.missing > 0 for name, column in reference.items()}
         self.faults: dict[Fault, set[str]] = {fault: set() for fault in FAULTS}
         self._seen: set[str] = set()
@@ -67,20 +68,20 @@ class Intake:
         if observation.source == "inputs":
             self._has_inputs = True
             self._seen |= found.keys()
-            extra = sorted(found.keys() - self._reference.keys() - self._unasked)[:_MOST_EXTRA]
+            extra = sorted(found.keys() - self._known - self._unasked)[:_MOST_EXTRA]
             self.faults["extra column"] |= set(extra)
         return found
 
     def _named(self, name: str, observation: Observation) -> str:
         if observation.source == "outputs":
-            alone = len(observation.columns) == 1 and name not in self._reference
+            alone = len(observation.columns) == 1 and name not in self._known
             return self._label if alone and self._label is not None else name
         alone = len(observation.columns) == 1 and len(self._inputs) == 1
         return self._inputs[0] if alone else name
 
     def _of_array(self, name: str, array: Any, observation: Observation) -> dict[str, Any]:
         width = array.shape[1]
-        if name in self._reference and name in self._vectors.values():
+        if name in self._known and name in self._vectors.values():
             return {name: array}
         if observation.source == "inputs" and width == len(self._inputs) > 1:
             return {one: array[:, place] for place, one in enumerate(self._inputs)}
@@ -96,10 +97,10 @@ class Intake:
         values = values_of(column, kind, is_category=is_category)
         if is_output and column.dtype.kind == "f" and not np.isfinite(column).all() and not self._odd.get(name, False):
             self.faults["not finite"].add(name)
-        if name not in self._reference:
+        if name not in self._known:
             return values
         present = len(column) - values.missing
-        if values.invalid >= _LEAST and values.invalid >= _SHARE * present and not self._reference[name].invalid:
+        if values.invalid >= _LEAST and values.invalid >= _SHARE * present and name not in self._invalid:
             self.faults["type"].add(name)
         if values.numbers is not None and kind == "number" and len(values.numbers):
             outside = _outside(values.numbers, *self._ranges[name])

@@ -112,6 +112,10 @@ class QuantileSketch:
             self._ranked = values[order], np.cumsum(weights[order])
         return self._ranked
 
+    def rest(self) -> None:
+        """Let go of what reading has worked out, twice as much as the sketch; reading works it out again."""
+        self._ranked = None
+
     def points(self) -> Floats:
         """Return the values that are kept, in order, with the extremes: between them no rank changes."""
         values, _ = self._sorted()

@@ -32,6 +32,7 @@ _OF_NEW: Final = 0.2
 _QUIET_LOOKS: Final = 6
 _MOST_STATE: Final = 900_000
 _LEAST_BASELINE: Final = 100
+_LONGEST_TOKEN: Final = 16
 _OPTIONAL: Final = ("hours", "stakes")
 _BESIDE: Final = 150
 """What the names of a column and of the parts of its state take."""
@@ -124,7 +125,7 @@ class Drift:
         kept = {name: profile.columns[name] for name in self._chosen}
         unasked = profile.label if outputs is False else None
         kept = {name: column for name, column in kept.items() if name != unasked}
-        self._profile = kept
+        self._known = frozenset(kept)
         answers = frozenset(kept) & _names(outputs)
         label = profile.label if profile.label in kept else None
         # A cluster is no column that the reference must have.
@@ -162,7 +163,7 @@ class Drift:
 
     def _made(self, name: str, column: ColumnProfile) -> DriftColumn:
         """Return a column of the reference that has seen nothing; times go on, and are compared where asked for."""
-        rule = self._rule((1 - _OF_NEW) / len(self._profile))
+        rule = self._rule((1 - _OF_NEW) / len(self._known))
         return DriftColumn(name, column, rule, has_values=column.kind != "time" or self._has_times)
 
     # -- what comes
@@ -176,7 +177,7 @@ class Drift:
             is_output = observation.source == "outputs"
             column = self._columns.get(name)
             if column is None:
-                if not is_output or name in self._profile or self._count_new() >= _MOST_NEW:
+                if not is_output or name in self._known or self._count_new() >= _MOST_NEW:
                     continue
                 column = self._columns[name] = NewColumn(name, self._rule(_OF_NEW / _MOST_NEW))
             values = self._intake.values(name, array, column.kind, is_output=is_output)
@@ -223,7 +224,7 @@ class Drift:
         for name, told in share["columns"].items():
             column = self._columns.get(name)
             if isinstance(column, DriftColumn):
-                column.gather(told, is_own=share["of"] == self._token)
+                column.gather(told, str(share["of"])[:_LONGEST_TOKEN], is_own=share["of"] == self._token)
         if share["intake"] is not None:
             self._intake.gather(share["intake"])
 
@@ -324,11 +325,11 @@ class Drift:
         """
         del gap_seconds
         columns: dict[str, DriftColumn | NewColumn] = {}
-        for name, column in self._profile.items():
-            if name in self._columns:
-                columns[name] = self._made(name, column)
+        for name, known in self._columns.items():
+            if isinstance(known, DriftColumn):
+                columns[name] = known.fresh()
         for name, one in state["columns"].items():
-            if name not in columns and name not in self._profile and len(columns) < len(self._profile) + _MOST_NEW:
+            if name not in columns and name not in self._known and len(columns) < len(self._known) + _MOST_NEW:
                 columns[name] = NewColumn(name, self._rule(_OF_NEW / _MOST_NEW))
             if name in columns:
                 columns[name].load(one)
