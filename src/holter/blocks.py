@@ -30,8 +30,8 @@ class Blocks:
     most eight times the others. Clusters, such as users, whose rows lie in many batches, are put into 64 groups by
     their hash, and the groups compared with each other (Wolter, "Introduction to Variance Estimation", the random
     groups). By how much they exceed 1 grows with the rows of a cluster; so of several processes, each of which sees a
-    part of these, the excess of one row is averaged, and multiplied by the rows of all. The estimate is raised by a standard error of its own. Before there are 8 pairs, or groups, a block
-    counts as one row.
+    part of these, the excess of one row is averaged, and multiplied by the rows of all. The estimate is raised by a
+    standard error of its own. Before there are 8 pairs, or groups, a block counts as one row.
     """
 
     def __init__(self, features: int) -> None:
