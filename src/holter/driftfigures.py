@@ -58,7 +58,8 @@ class DriftFigures:
 
     def __init__(self, call: str) -> None:
         self._call = clean(call)
-        self._shown: dict[str, Distances | None] = {}
+        self._shown: dict[str, Column | None] = {}
+        self._distances: dict[str, Distances | None] | None = None
         self._left: tuple[str, ...] = ()
         self._ever: set[str] = set()
         self._states: Counter[str] = Counter()
@@ -74,7 +75,8 @@ class DriftFigures:
         self._shown |= dict.fromkeys(waiting[:free])
         self._left = tuple(self._leave(seen, waiting[free:]))
         self._ever |= self._shown.keys()
-        self._shown = {name: seen[name].distances() if name in seen else None for name in self._shown}
+        self._shown = {name: seen.get(name) for name in self._shown}
+        self._distances = None
 
     def _leave(self, seen: Mapping[str, Column], waiting: list[str]) -> Iterator[str]:
         """Give the places of columns that have not changed to those that have; yield who loses one."""
@@ -96,7 +98,9 @@ class DriftFigures:
         for name in self._left:
             for gauge in _GAUGES.values():
                 yield gauge, math.nan, self._of(names.DRIFT_COLUMN_NAME, name)
-        for name, distances in self._shown.items():
+        if self._distances is None:
+            self._distances = {name: column and column.distances() for name, column in self._shown.items()}
+        for name, distances in self._distances.items():
             for measure, value in distances._asdict().items() if distances is not None else ():
                 if math.isfinite(value):
                     yield _GAUGES[measure], value, self._of(names.DRIFT_COLUMN_NAME, name)

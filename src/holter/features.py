@@ -23,6 +23,7 @@ from holter.words import number
 CUTS: Final = 32
 _VECTOR_CUTS: Final = 8
 _CATEGORIES: Final = 30
+_MANY: Final = 3_000
 _LEAST_SHARE: Final = 0.002
 _PRESENCE: Final = 0.1
 """The part of the stake that is on what is missing or infinite; the rest is on the values."""
@@ -259,7 +260,9 @@ def _names(edges: Sequence[Floats], named: Sequence[str], *, has_categories: boo
 
 def _below(values: Floats, cuts: Floats) -> Floats:
     """Return how many of the values are at most each cut."""
-    # Eight times as fast as looking up the cell of each value: numpy sorts by vector instructions.
+    if len(values) > _MANY:
+        return np.array([np.count_nonzero(values <= cut) for cut in cuts.tolist()], dtype=float)
+    # Of fewer twice as fast as to look at all for each cut, of 10,000 eight times as slow.
     return np.searchsorted(np.sort(values), cuts, side="right").astype(float)
 
 
