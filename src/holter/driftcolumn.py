@@ -65,7 +65,7 @@ class DriftColumn:
     Rows are counted in `take`, judged in `look`. Until ``baseline_rows`` have come they are compared with the
     reference, by an e-process from the first row on: that is skew, told once. They are the live baseline then, and
     what comes later is compared with it by an e-detector: a change. If the hours of a day differ, each is compared
-    with itself, once it is known. Takes some 30 KiB of numbers. Not thread-safe.
+    with itself, once it is known. Takes some 45 KiB. Not thread-safe.
     """
 
     def __init__(

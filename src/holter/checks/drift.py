@@ -65,7 +65,7 @@ class Drift:
 
     Looks are at most every *every_seconds*. Samples of calls are looked at, not all: see `Wanted`. Of a group of
     processes all count, and the one that leads judges the sum; columns without a reference it judges by its own.
-    Takes some 30 KiB a column (embeddings 130), and some 40 us a column a look beside the counting, 30 ns a number.
+    Takes some 45 KiB a column (embeddings 130), and some 50 us a column a look beside the counting, 30 ns a number.
     What was learnt outlives a restart: all baselines, and within 900 KB the evidence. Not thread-safe.
 
     Raises:
