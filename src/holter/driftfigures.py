@@ -99,7 +99,9 @@ class DriftFigures:
             for gauge in _GAUGES.values():
                 yield gauge, math.nan, self._of(names.DRIFT_COLUMN_NAME, name)
         if self._distances is None:
-            self._distances = {name: column and column.distances() for name, column in self._shown.items()}
+            self._distances = {
+                name: None if column is None else column.distances() for name, column in self._shown.items()
+            }
         for name, distances in self._distances.items():
             for measure, value in distances._asdict().items() if distances is not None else ():
                 if math.isfinite(value):
