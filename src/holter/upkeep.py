@@ -21,6 +21,8 @@ _LOGGER: Final = logging.getLogger("holter")
 _SHORTEST_WAIT_SECONDS: Final = 0.005
 _LONGEST_WAIT_SECONDS: Final = 0.1
 _REST_SECONDS: Final = 0.25
+_UNITS: Final = {names.DRIFT_COLUMNS: "{column}"}
+"""The units of what checks show, where it is not 1."""
 # Of a ring a second: below that nothing much happens.
 _REST_RATE: Final = 0.2
 
@@ -66,7 +68,7 @@ def set_own_figures(fold: Fold, ledger: Ledger | None) -> None:
 def set_figures_of_checks(fold: Fold, figures: Iterable[Figure]) -> None:
     """Set the gauges that checks show."""
     for name, value, attributes in figures:
-        fold.set(fold.scope.series(name, "1", "gauge", attributes), value)
+        fold.set(fold.scope.series(name, _UNITS.get(name, "1"), "gauge", attributes), value)
 
 
 def tell_of_predecessors(scope: Scope, died: Sequence[Path]) -> None:
