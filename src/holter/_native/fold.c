@@ -162,26 +162,25 @@ survey_all(Survey *survey)
 
 enum { MOST_BUFFERS = 6 };
 
-static void
-release(Py_buffer *views, int count)
+void
+buffers_release(Py_buffer *views, int count)
 {
     while (count-- > 0) {
         PyBuffer_Release(views + count);
     }
 }
 
-/* Views of the arguments from the first on, of items so large; those from `writable` on are written to. */
-static bool
-look_at(PyObject *const *arguments, Py_buffer *views, const Py_ssize_t *sizes, int count, int writable)
+bool
+buffers_get(PyObject *const *arguments, Py_buffer *views, const Py_ssize_t *sizes, int count, int writable)
 {
     for (int index = 0; index < count; index++) {
         int flags = index >= writable ? PyBUF_WRITABLE : PyBUF_SIMPLE;
         if (PyObject_GetBuffer(arguments[index], views + index, flags) < 0) {
-            release(views, index);
+            buffers_release(views, index);
             return false;
         }
         if (views[index].len % sizes[index] || (uintptr_t)views[index].buf % 8) {
-            release(views, index + 1);
+            buffers_release(views, index + 1);
             PyErr_SetString(PyExc_ValueError, "expected whole, aligned items");
             return false;
         }
@@ -199,7 +198,7 @@ fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     }
     Py_ssize_t at = PyLong_AsSsize_t(arguments[6]), used = PyLong_AsSsize_t(arguments[7]);
     Py_buffer views[MOST_BUFFERS];
-    if (PyErr_Occurred() || !look_at(arguments, views, sizes, 6, 3)) {
+    if (PyErr_Occurred() || !buffers_get(arguments, views, sizes, 6, 3)) {
         return NULL;
     }
     Survey survey = {
@@ -225,7 +224,7 @@ fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
         is_known = survey_all(&survey);
         Py_END_ALLOW_THREADS;
     }
-    release(views, 6);
+    buffers_release(views, 6);
     if (!is_known) {
         PyErr_SetString(PyExc_ValueError, fits ? "a record of an unknown series" : "expected room for each record");
         return NULL;
@@ -282,7 +281,7 @@ fold_count(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     }
     Py_ssize_t at = PyLong_AsSsize_t(arguments[5]);
     Py_buffer views[MOST_BUFFERS];
-    if (PyErr_Occurred() || !look_at(arguments, views, sizes, 5, 3)) {
+    if (PyErr_Occurred() || !buffers_get(arguments, views, sizes, 5, 3)) {
         return NULL;
     }
     Count counting = {
@@ -301,7 +300,7 @@ fold_count(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
         at = count_all(&counting, at);
         Py_END_ALLOW_THREADS;
     }
-    release(views, 5);
+    buffers_release(views, 5);
     return PyLong_FromSsize_t(at);
 }
 
@@ -330,7 +329,7 @@ fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     }
     unsigned long long first = PyLong_AsUnsignedLongLong(arguments[2]);
     Py_buffer views[MOST_BUFFERS];
-    if (PyErr_Occurred() || !look_at(arguments, views, sizes, 2, 1)) {
+    if (PyErr_Occurred() || !buffers_get(arguments, views, sizes, 2, 1)) {
         return NULL;
     }
     ring_word *ring = views[0].buf;
@@ -341,7 +340,7 @@ fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     if (is_ring && first > 0) {
         copied = copy_whole(ring, capacity - 1, first, views[1].buf, wanted);
     }
-    release(views, 2);
+    buffers_release(views, 2);
     if (copied < 0) {
         PyErr_SetString(PyExc_ValueError, "expected a ring, and a sequence from 1 on");
         return NULL;

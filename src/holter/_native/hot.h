@@ -75,9 +75,14 @@ extern PyTypeObject Ring_Type, Call_Type, Standing_Type, TimedCall_Type, Corouti
 /* Gives spans their methods; before their type is used. */
 int spans_prepare(void);
 
+/* Views of the arguments from the first on, of items so large; those from `writable` on are written to. */
+bool buffers_get(PyObject *const *arguments, Py_buffer *views, const Py_ssize_t *sizes, int count, int writable);
+void buffers_release(Py_buffer *views, int count);
+
 PyObject *fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *fold_count(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given);
 
 /* Wiped to 0 in a forked child, however it was forked; else a number of 32 bits that rises with each fork. */
 extern ring_word *process_word;

@@ -138,6 +138,8 @@ static PyMethodDef functions[] = {
      "Take records into the rows of their series; how many were taken in so far, and how many rows are used."},
     {"count", (PyCFunction)(void (*)(void))fold_count, METH_FASTCALL,
      "Count values where a survey has placed them, up to the first outside of its window; how many are done."},
+    {"step", (PyCFunction)(void (*)(void))surprise_step, METH_FASTCALL,
+     "Let the walks of signals take a step; how many of their statistics are unusually high."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -111,7 +111,9 @@ class Baseline:
         beside = scores - self.beside[:, None]
         rows = self._rows[:, None]
         left = beside - self.day.at(rows, places)
-        by_week = self._learn_week(left, places, counted, age_seconds) if self.week.parts else 0.0
+        # Without a time of the day there is no week beside it.
+        is_weekly = self.week.parts and self._are_used
+        by_week = self._learn_week(left, places, counted, age_seconds) if is_weekly else 0.0
         left = np.where(counted, left, 0.0)
         settled = (count > 0) & (age_seconds > self.period_seconds)
         share = np.where(settled, np.minimum(count / self._error_steps, 1.0), 0.0)

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from holter.surprise.baseline import BINS, WEEK_PARTS
 from holter.surprise.cycle import Cycle
-from holter.surprise.detector import WALKS, Detector
+from holter.surprise.detector import Detector
 from holter.surprise.extremes import KEPT
 from holter.surprise.ranks import QUANTILES
+from holter.surprise.stride import WALKS
 
 _KEPT_QUANTILES: Final = np.append(np.arange(0, QUANTILES, 2), QUANTILES - 1)
 """Every second one and the last, to the bit, so that equal values stay equal; the others are means of two."""

@@ -31,11 +31,11 @@ class Memory:
     def learn(self, means: Floats, there: Bools) -> None:
         """Take in the *means* of a block of scores about what is usual."""
         self.blocks += there
-        pace = 1.0 / np.clip(self.blocks, 1.0, _MOST_GROUPS * _GROUP)
+        pace = 1.0 / np.minimum(np.maximum(self.blocks, 1.0), _MOST_GROUPS * _GROUP)
         self.variance[0] += np.where(there, pace * (means**2 - self.variance[0]), 0.0).astype(np.float32)
         self.sum += np.where(there, means, 0.0).astype(np.float32)
         done = there & (self.blocks % _GROUP == 0)
-        pace = 1.0 / np.clip(self.blocks / _GROUP, 1.0, _MOST_GROUPS)
+        pace = 1.0 / np.minimum(np.maximum(self.blocks / _GROUP, 1.0), _MOST_GROUPS)
         squares = (self.sum / _GROUP) ** 2
         self.variance[1] += np.where(done, pace * (squares - self.variance[1]), 0.0).astype(np.float32)
         self.sum[done] = 0.0

@@ -39,7 +39,7 @@ def _tied() -> Floats:
     return np.asarray(score_of(shares)).ravel()
 
 
-_TIED: Final = _tied()
+TIED: Final = _tied()
 _FURTHEST: Final = 3.2
 _AT_ONCE: Final = 1_000
 
@@ -60,33 +60,13 @@ class Ranks:
 
     def prepare(self) -> None:
         """Derive what scores need, after the arrays have changed."""
-        self._rows = np.arange(len(self.known)) * QUANTILES
         # Of n values none is rarer than one in n + 1.
         furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
-        self._furthest = furthest.astype(np.float32)
+        self.furthest = furthest.astype(np.float32)
 
     def scores(self, values: npt.NDArray[np.float32]) -> Floats:
         """Return the bounded score of each of the finite *values*, ties at the middle of their ranks."""
-        flat = self.quantiles.ravel()
-        below = np.add.reduce(self.quantiles < values[:, None], 1, np.intp)
-        place = np.minimum(np.maximum(below, 1), QUANTILES - 1)
-        at = self._rows + place
-        low, high = flat[at - 1], flat[at]
-        width = high - low
-        is_odd = width <= 0
-        part = np.divide(values - low, width, out=np.zeros_like(values), where=~is_odd)
-        np.maximum(part, -0.5, out=part)
-        np.minimum(part, 1.5, out=part)
-        scores = (part + (place - 1)) * _SPACING + GRID[0]
-        is_odd |= (high == values) | (low == values)
-        if np.count_nonzero(is_odd):
-            # Equal to some, or beyond all where the outermost are equal.
-            odd = np.flatnonzero(is_odd)
-            until = np.add.reduce(self.quantiles[odd] <= values[odd, None], 1, np.intp)
-            scores[odd] = _TIED[below[odd] * _STEP + until]
-        np.minimum(scores, self._furthest, out=scores)
-        bounded: Floats = np.maximum(scores, -self._furthest, out=scores)
-        return bounded
+        return scores_of(values, self.quantiles, self.furthest)
 
     def spread(self) -> tuple[Floats, Floats, Floats]:
         """Return the median, and how far above and below it the scores `NEAR` and `FAR` lie, each ``(2, signals)``."""
@@ -144,3 +124,29 @@ class Ranks:
         chosen = rows[some]
         self.quantiles[chosen] = merged
         self.known[chosen] += added[some]
+
+
+def scores_of(
+    values: npt.NDArray[np.float32], quantiles: npt.NDArray[np.float32], furthest: npt.NDArray[np.float32]
+) -> Floats:
+    """Return the score of each of the finite *values* among its *quantiles*, no further out than *furthest*."""
+    flat = quantiles.ravel()
+    below = np.add.reduce(quantiles < values[:, None], 1, np.intp)
+    place = np.minimum(np.maximum(below, 1), QUANTILES - 1)
+    at = np.arange(len(values)) * QUANTILES + place
+    low, high = flat[at - 1], flat[at]
+    width = high - low
+    is_odd = width <= 0
+    part = np.divide(values - low, width, out=np.zeros_like(values), where=~is_odd)
+    np.maximum(part, -0.5, out=part)
+    np.minimum(part, 1.5, out=part)
+    scores = (part + (place - 1)) * _SPACING + GRID[0]
+    is_odd |= (high == values) | (low == values)
+    if np.count_nonzero(is_odd):
+        # Equal to some, or beyond all where the outermost are equal.
+        odd = np.flatnonzero(is_odd)
+        until = np.add.reduce(quantiles[odd] <= values[odd, None], 1, np.intp)
+        scores[odd] = TIED[below[odd] * _STEP + until]
+    np.minimum(scores, furthest, out=scores)
+    bounded: Floats = np.maximum(scores, -furthest, out=scores)
+    return bounded

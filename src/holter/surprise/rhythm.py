@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from holter.signals import longer
 from holter.surprise import kept
-from holter.surprise.detector import BLOCK, WALKS, Detector
+from holter.surprise.detector import BLOCK, Detector
 from holter.surprise.extremes import KEPT
 from holter.surprise.normal import Floats
 from holter.surprise.shares import STATISTICS
+from holter.surprise.stride import WALKS
 from holter.surprise.walks import SURE
 
 Numbers = npt.NDArray[np.int32]
