@@ -36,7 +36,7 @@ def drawn(random: np.random.Generator, count: int) -> tuple[Now, Known]:
         per_square=random.uniform(0.5, 4.0, count).astype(single),
         unit=(random.uniform(0.01, 2.0, (2, count)) * [[1], [-1]]).astype(single),
         unusual=random.uniform(0.5, 4.0, (len(STATISTICS), count)).astype(single),
-        median=random.normal(size=count),
+        median=random.normal(size=count).astype(single),
         way=random.integers(-1, 2, count).astype(np.int8),
         tied=TIED,
         grid=GRID,

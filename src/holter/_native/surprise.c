@@ -9,8 +9,8 @@ enum { FEW_SIGNALS = 4096 };
 static const double CLIP = 3.0, SCATTER_DRIFT = 0.5, DRIFT[DRIFTS] = {0.25, 0.75};
 
 typedef struct {
-    const float *values, *quantiles, *furthest, *per_scatter, *square, *per_square, *unit, *unusual;
-    const double *tied, *usual, *median;
+    const float *values, *quantiles, *furthest, *per_scatter, *square, *per_square, *unit, *unusual, *median;
+    const double *tied, *usual;
     const uint8_t *judged;
     const int8_t *way;
     float *state, *highest;
@@ -86,7 +86,7 @@ step_one(Step *step, Py_ssize_t index)
     double counted = (way > 0 && residual < 0) || (way < 0 && residual > 0) ? 0 : residual;
     double excess = (counted * counted - step->square[index]) * step->per_square[index];
     walk(step, index, WALKS - 1, (excess > CLIP ? CLIP : excess) - SCATTER_DRIFT);
-    double away = step->values[index] - step->median[index];
+    double away = (double)step->values[index] - step->median[index];
     for (int side = 0; side < 2; side++) {
         double outside = away / step->unit[side * count + index];
         step->state[(WALKS + side) * count + index] = (float)(outside > 0 ? log1p(outside) : 0);
@@ -111,7 +111,7 @@ PyObject *
 surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
     (void)module;
-    static const Py_ssize_t sizes[BUFFERS] = {4, 8, 1, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 8, 1, 8, 8};
+    static const Py_ssize_t sizes[BUFFERS] = {4, 8, 1, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 4, 1, 8, 8};
     /* Of how many items each has to be a signal; the table of ties and the grid are one for all. */
     static const Py_ssize_t each[BUFFERS] = {1, 1, 1, 1, STATISTICS, WALKS, WALKS, QUANTILES, 1, 1, 2, 1, 2, STATISTICS,
                                              1, 1, 0, 0};

@@ -56,20 +56,23 @@ class Baseline:
         """The mean square of scores about the level alone, and about the time of the day and the level beside it."""
         self.week_error = np.ones((2, count), np.float32)
         """That of scores about the time of the day, and about the time of the week too."""
-        self.is_used = np.zeros(count, np.float32)
+        self.is_used = np.zeros(count, np.bool_)
         """Whether the time of the day is used."""
-        self.is_weekly = np.zeros(count, np.float32)
+        self.is_weekly = np.zeros(count, np.bool_)
         """Whether the time of the week is used beside it."""
         # Over a whole period: within one the slow level alone is good at some hours.
         self._error_steps = max(_ERROR_STEPS, period_seconds / step_seconds)
         self._week_steps = max(_ERROR_STEPS, _DAYS * period_seconds / step_seconds)
-        self._rows = np.arange(count)
         self.prepare()
 
     def prepare(self) -> None:
         """Derive what is asked each update, after a block or a change of the arrays."""
         self._are_used = bool(self.is_used.any())
         self._are_weekly = bool(self.is_weekly.any())
+
+    @property
+    def _rows(self) -> npt.NDArray[np.intp]:
+        return np.arange(len(self.level))
 
     def places(self, time_seconds: npt.ArrayLike) -> Floats:
         """Return how many parts of a day have passed at each time since its week began, 0 to 336."""
@@ -79,14 +82,14 @@ class Baseline:
         """Return the score that is usual at these *places*, for each signal."""
         if not self._are_used:
             return self.level.astype(np.float64)
-        return np.where(self.is_used > 0, self._by_time(self._rows, places), self.level)
+        return np.where(self.is_used, self._by_time(self._rows, places), self.level)
 
     def usual_each(self, places: Floats) -> Floats:
         """Return the scores that are usual at *places* that are ``(signals, steps)``."""
         level = self.level[:, None]
         if not self._are_used:
             return np.broadcast_to(level, places.shape)
-        return np.where(self.is_used[:, None] > 0, self._by_time(self._rows[:, None], places), level)
+        return np.where(self.is_used[:, None], self._by_time(self._rows[:, None], places), level)
 
     def _by_time(self, rows: npt.NDArray[np.intp], places: Floats) -> Floats:
         known: Floats = self.beside[rows] + self.day.at(rows, places)
@@ -104,7 +107,7 @@ class Baseline:
         pace = np.maximum(1.0 / _LEVEL_STEPS, 1.0 / (self.steps + _FIRST_STEPS))
         about = np.where(taught, scores - self.level[:, None], 0.0)
         self.level += np.minimum(taught.sum(1) * pace, 1.0) * about.sum(1) / np.maximum(taught.sum(1), 1)
-        counted = np.where(self.is_used[:, None] > 0, taught, there)
+        counted = np.where(self.is_used[:, None], taught, there)
         count = counted.sum(1)
         total = np.maximum(count, 1)
         about = np.where(counted, scores - self.level[:, None], 0.0)
@@ -126,11 +129,11 @@ class Baseline:
         left = np.where(counted, left - self.is_weekly[:, None] * by_week, 0.0)
         self.beside += np.minimum(count / self._error_steps, 1.0) * left.sum(1) / total
         # What was of use is given up only when it is of none, so that the walks need not learn anew all the time.
-        least = np.where(self.is_used > 0, 1.0, _TELLS) * self.error[0]
-        self.is_used = ((age_seconds > 2 * self.period_seconds) & (self.error[1] < least)).astype(np.float32)
-        least = np.where(self.is_weekly > 0, 1.0, _TELLS) * self.week_error[0]
-        is_old = (age_seconds > 2 * _DAYS * self.period_seconds) & (self.is_used > 0)
-        self.is_weekly = (is_old & (self.week_error[1] < least)).astype(np.float32)
+        least = np.where(self.is_used, 1.0, _TELLS) * self.error[0]
+        self.is_used = (age_seconds > 2 * self.period_seconds) & (self.error[1] < least)
+        least = np.where(self.is_weekly, 1.0, _TELLS) * self.week_error[0]
+        is_old = (age_seconds > 2 * _DAYS * self.period_seconds) & self.is_used
+        self.is_weekly = is_old & (self.week_error[1] < least)
         self.prepare()
 
     def _learn_week(self, left: Floats, places: Floats, counted: Bools, age_seconds: Floats) -> Floats:

@@ -240,7 +240,7 @@ class Detector:
         baseline.learn(scores, places, taught & judging[:, None], there & judging[:, None], lived)
         # About another baseline the walks are others; a time of the day that was seen once is not the last word.
         ended = lived - SETTLED_PERIODS * baseline.period_seconds
-        is_settled = (ended > 0.0) & (ended <= BLOCK * self.step_seconds) & (used > 0)
+        is_settled = (ended > 0.0) & (ended <= BLOCK * self.step_seconds) & used
         changed = (used != baseline.is_used) | (weekly != baseline.is_weekly) | is_settled
         if np.count_nonzero(changed):
             self.walks[:, changed] = 0.0
@@ -250,7 +250,7 @@ class Detector:
                 (used, baseline.is_used, baseline.error),
                 (weekly, baseline.is_weekly, baseline.week_error),
             ):
-                begins = (was == 0) & (now > 0)
+                begins = ~was & now
                 self.scatter[begins] *= error[1, begins] / error[0, begins]
         self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)))
         values[:], self._high[:], self._highest[:], self._at = np.nan, 0, 0.0, 0
@@ -321,12 +321,10 @@ class Detector:
         self.is_unjudgeable = self.memory.is_long
         self._per_scatter = (1.0 / np.sqrt(np.maximum(self.scatter, 0.02))).astype(np.float32)
         self._per_square = (1.0 / np.sqrt(np.maximum(self.square[1], 0.05))).astype(np.float32)
-        self._median, near, far = self.ranks.spread()
-        # Beyond the end at which half of the values lie there is nothing: its share goes to the others.
-        spent = self.share
-        spent[VALUES] *= ~self.ranks.is_at_end
-        self._spent = (spent / spent.sum(0)).astype(np.float32)
-        unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(self._median) + 1e-12))
+        median, near, far = self.ranks.spread()
+        self._median = median.astype(np.float32)
+        self._is_at_end = self.ranks.is_at_end
+        unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(median) + 1e-12))
         self._unit = (unit * [[1.0], [-1.0]]).astype(np.float32)
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
         self._set_thresholds()
@@ -339,10 +337,16 @@ class Detector:
     def _heights_for(self, steps: Floats) -> Floats:
         return np.concatenate([self.tails.heights_for(steps[:WALKS] / _RUNS), self.extremes.heights_for(steps[VALUES])])
 
+    @property
+    def _spent(self) -> Floats:
+        # Beyond the end at which half of the values lie there is nothing: its share goes to the others.
+        spent = self.share
+        spent[VALUES] *= ~self._is_at_end
+        return spent / spent.sum(0)
+
     def _shared(self, steps: npt.ArrayLike) -> Floats:
         """Return after how many steps each statistic may call for an alarm, so that all together do after *steps*."""
-        shared: Floats = np.asarray(steps, float) / self._spent.astype(np.float64)
-        return shared
+        return np.asarray(steps, float) / self._spent
 
     def _set_thresholds(self) -> None:
         with np.errstate(divide="ignore"):

@@ -53,7 +53,7 @@ class Ranks:
 
     def __init__(self, count: int, *, most: float = 4_000.0) -> None:
         self.quantiles = np.zeros((count, QUANTILES), np.float32)
-        self.known = np.zeros(count)
+        self.known = np.zeros(count, np.float32)
         """How many values the past of each signal stands for; not bounded by *most*."""
         self._most = most
         self.prepare()
@@ -63,6 +63,10 @@ class Ranks:
         # Of n values none is rarer than one in n + 1.
         furthest = np.minimum(score_of((self.known + 0.5) / (self.known + 1.0)), _FURTHEST)
         self.furthest = furthest.astype(np.float32)
+
+    @property
+    def _rows(self) -> npt.NDArray[np.intp]:
+        return np.arange(0, self.quantiles.size, QUANTILES)
 
     def scores(self, values: npt.NDArray[np.float32]) -> Floats:
         """Return the bounded score of each of the finite *values*, ties at the middle of their ranks."""

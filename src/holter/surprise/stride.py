@@ -60,7 +60,7 @@ class Known(NamedTuple):
     per_square: _Single
     unit: _Single
     unusual: _Single
-    median: Floats
+    median: _Single
     way: npt.NDArray[np.int8]
     tied: Floats
     grid: Floats
@@ -84,7 +84,7 @@ def step_in_numpy(now: Now, known: Known) -> int:
     known.lasting[:] += 1
     known.lasting[:] *= walks > 0.0
     np.maximum(known.highest, walks, out=known.highest)
-    outside = np.maximum((now.values - known.median) / known.unit, 0.0)
+    outside = np.maximum(np.subtract(now.values, known.median, dtype=np.float64) / known.unit, 0.0)
     np.log1p(outside, out=known.state[VALUES])
     return int(np.count_nonzero(known.state > known.unusual))
 
