@@ -53,3 +53,27 @@ def test_nothing_has_no_quantiles() -> None:
     pool.add([1], [Histogram.of([np.nan])])
     pool.join(Pool())
     assert 0 == len(pool.quantiles(SHARES)[0])
+
+
+def test_many_in_a_bucket_and_buckets_far_apart_are_counted_all_the_same() -> None:
+    """And what was joined, tidied or not, says the same as what was taken in at once."""
+    random = np.random.default_rng(2)
+    parts = {
+        3: [np.full(1_000, 0.25), np.full(20, 1e-200), np.full(300, 1e200)],
+        70_000: [random.lognormal(0, 1, 400) for _ in range(3)],
+    }
+    whole, stretches = Pool(), Pool()
+    for turn in range(3):
+        held = [Histogram.of(some[turn]) for some in parts.values()]
+        one = Pool()
+        whole.add(list(parts), held)
+        one.add(list(parts), held)
+        stretches.join(one)
+    for one_found, other in zip(whole.quantiles(SHARES), stretches.quantiles(SHARES), strict=True):
+        np.testing.assert_array_equal(one_found, other)
+    places, counts, quantiles = whole.quantiles(SHARES)
+    assert places.tolist() == list(parts)
+    for count, found, some in zip(counts, quantiles, parts.values(), strict=True):
+        values = np.concatenate(some)
+        assert count == len(values)
+        assert found == pytest.approx(np.quantile(values, SHARES, method="inverted_cdf"), rel=0.02)

@@ -28,18 +28,40 @@ _SCALES: Final = range(COARSEST_SCALE, FINEST_SCALE + 1)
 _WIDTHS: Final = np.array([_STEPS * 2.0**-scale for scale in _SCALES])
 _MIDDLES: Final = np.array([_STEPS * (middle_of(scale) + _LOWEST) + 0.5 for scale in _SCALES])
 _LEAST_TIDIED: Final = 20_000
+_BYTE: Final = 255
+
+
+class _Kept:
+    """Sorted buckets, 2 bytes each: how far from the one before, and how many values; what is more stands apart."""
+
+    def __init__(self, packed: Integers) -> None:
+        where, counts = packed >> _COUNT_BITS, packed & _MOST
+        further = np.diff(where, prepend=0)
+        self._further, self._counts = further.astype(np.uint8), counts.astype(np.uint8)
+        self._far, self._many = (np.flatnonzero(one > _BYTE).astype(np.int32) for one in (further, counts))
+        self._jumps, self._amounts = further[self._far], counts[self._many]
+
+    def __len__(self) -> int:
+        return len(self._further)
+
+    def packed(self) -> Integers:
+        """Return the buckets as they were."""
+        further, counts = self._further.astype(np.int64), self._counts.astype(np.int64)
+        further[self._far], counts[self._many] = self._jumps, self._amounts
+        return (np.cumsum(further) << _COUNT_BITS) + counts
 
 
 class Pool:
     """
-    Collects histograms by place; 8 bytes for each bucket that holds values, up to twice that until it is tidied.
+    Collects histograms by place; 2 bytes for each bucket that holds values, up to twice that until it is tidied.
 
-    A middle is kept to 0.3 %, a count up to 67 million.
+    And 12 bytes for what is far from the bucket before, as the first of each place is. A middle is kept to 0.3 %, a
+    count up to 67 million.
     """
 
     def __init__(self) -> None:
-        self._tidy: Integers = np.zeros(0, np.int64)
-        self._more: list[Integers] = []
+        self._tidy = _Kept(np.zeros(0, np.int64))
+        self._more: list[_Kept] = []
         self._waiting = 0
 
     def add(self, places: Sequence[int], histograms: Sequence[Histogram]) -> None:
@@ -77,12 +99,12 @@ class Pool:
     def join(self, other: Pool) -> None:
         """Take in all that *other* holds."""
         other.tidy()
-        self._keep(other._tidy)
+        self._keep(other._tidy.packed())
 
     def _keep(self, packed: Integers) -> None:
         if not len(packed):
             return
-        self._more.append(packed)
+        self._more.append(_Kept(np.sort(packed, kind="stable")))
         self._waiting += len(packed)
         if self._waiting > len(self._tidy) + _LEAST_TIDIED:
             self.tidy()
@@ -92,12 +114,12 @@ class Pool:
         if not self._more:
             return
         # What comes of a snapshot is nearly in order: a sort that merges runs takes half as long.
-        packed = np.sort(np.concatenate([self._tidy, *self._more]), kind="stable")
+        packed = np.sort(np.concatenate([one.packed() for one in (self._tidy, *self._more)]), kind="stable")
         self._more, self._waiting = [], 0
         where = packed >> _COUNT_BITS
         starts = np.flatnonzero(np.concatenate([[True], where[1:] != where[:-1]]))
         counts = np.minimum(np.add.reduceat(packed & _MOST, starts), _MOST)
-        self._tidy = (where[starts] << _COUNT_BITS) + counts
+        self._tidy = _Kept((where[starts] << _COUNT_BITS) + counts)
 
     def quantiles(self, shares: Sequence[float]) -> tuple[Integers, Integers, Floats]:
         """
@@ -106,7 +128,7 @@ class Pool:
         As `Histogram.quantile` has them, of all histograms of a place together.
         """
         self.tidy()
-        held = self._tidy
+        held = self._tidy.packed()
         if not len(held):
             return held, held, np.zeros((0, len(shares)))
         place = held >> (_COUNT_BITS + _MIDDLE_BITS)

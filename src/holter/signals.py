@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -177,7 +178,7 @@ class Places:
             self.has_errors[place] = is_call and SPAN_NAME not in series.attributes
             self.is_longer_trouble[place] = series.unit == "s"
             counted = series.unit if series.kind == "counter" else "{call}" if is_call else "{value}"
-            self._units[place] = f"{series.unit}\n{counted}/s"
+            self._units[place] = sys.intern(f"{series.unit}\n{counted}/s")
         return place
 
     def name(self, place: int) -> Name:

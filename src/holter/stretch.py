@@ -119,10 +119,10 @@ class Norms:
     """What is usual of each series by now: its error ratio, and how many values an interval has."""
 
     def __init__(self) -> None:
-        self.bad = np.zeros(0)
-        self.calls = np.zeros(0)
-        self.volume = np.zeros(0)
-        self.seen = np.zeros(0)
+        self.bad = np.zeros(0, np.float32)
+        self.calls = np.zeros(0, np.float32)
+        self.volume = np.zeros(0, np.float32)
+        self.seen = np.zeros(0, np.float32)
         self._random = np.random.default_rng(0)
 
     def fit(self, size: int) -> None:

@@ -16,9 +16,6 @@ from holter.surprise.stride import WALKS
 
 _KEPT_QUANTILES: Final = np.append(np.arange(0, QUANTILES, 2), QUANTILES - 1)
 """Every second one and the last, to the bit, so that equal values stay equal; the others are means of two."""
-_MEANS: Final = 40.0
-_VISITS: Final = 15 / 8
-"""Visits are kept as powers of two, in half a byte."""
 _CELLS: Final = (
     "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "is_weekly", "blocks",
     "values", "memory",
@@ -69,9 +66,7 @@ def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
         records[name] = columns[:, rows].T
     records["quantiles"] = detector.ranks.quantiles[rows][:, _KEPT_QUANTILES]
     for name, cycle in _cycles(detector).items():
-        records[name] = np.clip(np.rint(_MEANS * cycle.means[rows].astype(float)), -127, 127)
-        visits = np.rint(_VISITS * np.log2(cycle.visits[rows] + 1.0)).astype(np.uint8)
-        records[f"{name}_visits"] = visits[:, ::2] + 16 * visits[:, 1::2]
+        records[name], records[f"{name}_visits"] = cycle.means[rows], cycle.visits[rows]
     records["tails"][:, 0], records["tails"][:, 1] = detector.tails.level[:, rows].T, detector.tails.excess[:, rows].T
     records["top"] = np.minimum(detector.extremes.top[:, rows].transpose(1, 0, 2), np.finfo(np.float16).max)
     content = records.tobytes()
@@ -100,9 +95,6 @@ def unpack(detector: Detector, rows: npt.NDArray[np.intp], content: list[bytes])
     quantiles[:, 1:-1:2] = (quantiles[:, :-2:2] + quantiles[:, 2::2]) / 2
     detector.ranks.quantiles[rows] = quantiles
     for name, cycle in _cycles(detector).items():
-        cycle.means[rows] = records[name] / _MEANS
-        visits = records[f"{name}_visits"]
-        visits = np.stack([visits % 16, visits // 16], axis=2).reshape(len(rows), cycle.parts)
-        cycle.visits[rows] = np.rint(2.0 ** (visits / _VISITS) - 1)
+        cycle.means[rows], cycle.visits[rows] = records[name], records[f"{name}_visits"]
     detector.tails.level[:, rows], detector.tails.excess[:, rows] = records["tails"].transpose(1, 2, 0)
     detector.extremes.top[:, rows] = records["top"].transpose(1, 0, 2)
