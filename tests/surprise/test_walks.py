@@ -81,6 +81,17 @@ def test_a_new_record_is_one_in_as_many_as_were_seen() -> None:
     assert np.isinf(extremes.heights_for(np.full((2, 300), 1e9))).all()
 
 
+def test_what_equals_one_that_is_kept_is_not_above_it() -> None:
+    """Counts and other whole numbers come again: once more the same is nothing new."""
+    heights = np.broadcast_to(np.log1p(np.arange(1.0, 501.0)), (2, 500))
+    extremes = Extremes(500)
+    for _ in range(20):
+        extremes.learn(heights, np.full(500, float(BLOCK)), np.ones(500, np.bool_))
+    extremes.prepare(np.full((2, 500), np.log(2.0)), np.full((2, 500), np.log(3.0)))
+    assert (extremes.steps_until(heights) == 1.0).all()
+    assert (extremes.steps_until(heights + 0.1) > 80.0).all()
+
+
 @pytest.mark.parametrize(
     "family", [stats.norm, stats.lognorm(1), stats.t(3), stats.expon], ids=["norm", "lognorm", "t3", "expon"]
 )

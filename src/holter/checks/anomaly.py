@@ -51,7 +51,7 @@ class Anomaly:
     the budget. Where more is notified than the budget explains (above the 99 % bound of a Poisson count), the
     thresholds loosen, and one message says so. Signals that move together are one incident.
 
-    Costs about 2.5 KiB a signal, and 1 % of a CPU for 12,000 signals of 2,000 series. Not thread-safe.
+    Costs 2 KiB a signal, and 1 % of a CPU for 12,000 signals of 2,000 series. Not thread-safe.
 
     Raises:
         ConfigurationError: *false_alarms_per_week* is not greater than 0, or above 10,000.

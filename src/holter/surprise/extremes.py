@@ -124,7 +124,10 @@ class Extremes:
     def learn(self, maxima: Floats, count: Floats, learns: Bools) -> None:
         """Take in the *maxima* of a block of *count* values each, of those that *learns* names."""
         smallest = self.top[:, :, -1]
-        self.top[:, :, -1] = np.where(learns, np.maximum(smallest, maxima), smallest)
+        # Upwards, so that what is equal to one that is kept is not above it.
+        short = maxima.astype(np.float16)
+        short = np.where(short < maxima, np.nextafter(short, np.float16(np.inf)), short)
+        self.top[:, :, -1] = np.where(learns, np.maximum(smallest, short), smallest)
         self.top[:] = -np.sort(-self.top.astype(np.float32), axis=2)
         self.blocks += learns
         self.values += np.where(learns, count, 0.0).astype(np.float32)
