@@ -263,7 +263,7 @@ def test_what_cannot_be_saved_or_loaded_is_counted_and_harms_nobody(
             return "Bad()"
 
         def save(self) -> Any:
-            return {"a": object()} if self.count < 3 else {"count": [1] * 2**20}
+            return {"a": object()} if self.count < 3 else {"count": [1] * 2**21}
 
         def load(self, state: Any, gap_seconds: float) -> None:
             raise ValueError

@@ -403,11 +403,13 @@ def test_a_sampler_that_hangs_hangs_alone(monitors: Callable[..., Monitor]) -> N
     monitor.start()
     watched = monitor.watch(work)
     watched()
-    until(lambda: len(samples) > 3)
-    assert monitor.stop(0.5)
-    assert (1, 1) == (keeper.got[-1].find(watched).total.count, keeper.closed)
-    assert monitor.snapshot().find(INTERNAL_ERRORS, {PLACE: "sampler Sampler"}).total.sum > 1
-    free.set()
+    try:
+        until(lambda: len(samples) > 3)
+        assert monitor.stop(2.0)
+        assert (1, 1) == (keeper.got[-1].find(watched).total.count, keeper.closed)
+        assert monitor.snapshot().find(INTERNAL_ERRORS, {PLACE: "sampler Sampler"}).total.sum > 1
+    finally:
+        free.set()
     until(lambda: not mine())
 
 
