@@ -92,7 +92,7 @@ def independent(random: np.random.Generator, reference: int, columns: int) -> bo
 
 
 def huge(random: np.random.Generator, columns: int) -> bool:
-    """One run against 1,000,000 rows, whose counts are drawn; looks each 500 rows, from 100,000 on each 100,000."""
+    """One run against 1,000,000 rows, of drawn counts; from 100,000 on many columns are looked at more rarely."""
     known = holter.Profile.of({"x": np.linspace(-4, 4, 10_001)}).columns["x"]
     for _ in range(columns):
         column = DriftColumn("x", known, Rule(skew_risk=ALPHA / columns, baseline_rows=10**12))
@@ -102,12 +102,20 @@ def huge(random: np.random.Generator, columns: int) -> bool:
         size = len(column.features.names)
         column.reference = type(column.reference)(np.full(size, 1e6), told, np.zeros(size))
         column._skew = column._evidence(column.reference, ALPHA / columns * BAND_RISK)  # noqa: SLF001 - as above
-        early = np.cumsum(list(multinomial(random, shares, LOOK, 100_000)), axis=0)
-        late = early[-1] + np.cumsum(list(multinomial(random, shares, 100_000, 9_900_000)), axis=0)
-        rows = np.concatenate((LOOK * np.arange(1.0, 201), 100_000 * np.arange(2.0, 101)))
-        both = np.concatenate((early, late))
-        if (logs(column, rows, np.concatenate((both, np.zeros((len(both), FEATURES))), axis=1)) >= limit(column)).any():
-            return True
+        each = LOOK if columns == 1 else 100_000
+        rows = np.concatenate((np.arange(LOOK, 100_000, LOOK), np.arange(100_000, 10_000_001, each)))
+        taken = np.diff(rows, prepend=0)
+        cells = np.diff(np.concatenate(([0.0], shares, [1.0]))).clip(0)
+        seen = np.zeros(len(counts))
+        # Some thousand looks at once.
+        for first in range(0, len(rows), 1_000):
+            part = slice(first, first + 1_000)
+            drawn = random.multinomial(taken[part], cells / cells.sum())
+            sums = seen + np.cumsum(np.cumsum(drawn, axis=1)[:, :-1].astype(float), axis=0)
+            seen = sums[-1]
+            sums = np.concatenate((sums, np.zeros((len(sums), FEATURES))), axis=1)
+            if (logs(column, rows[part].astype(float), sums) >= limit(column)).any():
+                return True
     return False
 
 
