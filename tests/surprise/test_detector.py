@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holter.surprise.detector import BLOCK, LEAST_VALUES, Detector
+from holter.surprise.kept import packed, unpack
 from holter.surprise.normal import Floats
 from holter.surprise.shares import STATISTICS, shares
 
@@ -100,8 +101,22 @@ def test_the_time_of_the_day_is_known() -> None:
     assert fed(detector, values[:60] + 2.0, 7 * 1_440).any(0).mean() >= 0.7
 
 
+def test_scatter_is_about_the_time_of_the_day_as_soon_as_that_is_used() -> None:
+    """It falls at once by as much as the mean square does, not over the thousand steps that it takes to learn."""
+    random = np.random.default_rng(13)
+    detector, step = Detector(20, step_seconds=MINUTE), 0
+    while not detector.baseline.is_used.any():
+        assert step < 4 * 1_440
+        before = detector.scatter.copy()
+        detector.update(10 + 3 * np.sin(2 * np.pi * step / 1_440) + random.normal(size=20), step * MINUTE)
+        step += 1
+    used = detector.baseline.is_used
+    about_level, about_day = detector.baseline.error[:, used]
+    np.testing.assert_allclose(detector.scatter[used] / before[used], about_day / about_level, rtol=0.1)
+
+
 def test_the_time_of_the_week_is_known() -> None:
-    """After some weeks a quiet weekend is no alarm; one that is like any other day is."""
+    """After some weeks a quiet weekend is no alarm; one that is like any other day is. It outlives the process."""
     random, half_hour = np.random.default_rng(12), 1_800.0
 
     def values(step: int, *, is_working: bool) -> Floats:
@@ -116,6 +131,12 @@ def test_the_time_of_the_week_is_known() -> None:
         alarms += int(found.sum()) if step >= 4 * 336 else 0
     assert detector.baseline.is_weekly.all()
     assert alarms <= 2
+    rows, other = np.arange(20), Detector(20, step_seconds=half_hour)
+    unpack(other, rows, packed(detector, rows))
+    other.prepare()
+    for place in (20.0, 100.0, 260.0, 310.0):
+        usual, kept = detector.baseline.usual(np.array(place)), other.baseline.usual(np.array(place))
+        np.testing.assert_allclose(usual, kept, atol=1e-6)
     found = np.zeros(20, np.bool_)
     for step in range(6 * 336, 6 * 336 + 288):
         found |= detector.update(values(step, is_working=True), step * half_hour)
