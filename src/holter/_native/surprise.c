@@ -6,7 +6,7 @@
 enum { QUANTILES = 64, PLACES = QUANTILES + 1, DRIFTS = 2, WALKS = 2 * DRIFTS + 1, STATISTICS = WALKS + 2 };
 /* So few take so little time that it is not worth while to let other threads run. */
 enum { FEW_SIGNALS = 4096 };
-static const double CLIP = 3.0, SCATTER_DRIFT = 0.5, DRIFT[DRIFTS] = {0.25, 0.75};
+static const double CLIP = 3.0, SCATTER_DRIFT = 0.3, DRIFT[DRIFTS] = {0.25, 0.75};
 
 typedef struct {
     const float *values, *quantiles, *furthest, *per_scatter, *square, *per_square, *unit, *unusual, *median;

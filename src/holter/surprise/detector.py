@@ -35,8 +35,8 @@ _HELD_STEPS: Final = 4
 _SURE_STEPS: Final = 20_000.0
 """That holds for alarms as rare as this: what comes more often by itself has to be learnt."""
 # Real values hang together, so that walks go higher than those of independent ones: expect two fifths more.
-_EXCESS: Final = 1.4 * np.concatenate([excess_of(DRIFTS), excess_of(DRIFTS), [1.3]])
-_LEVEL: Final = np.concatenate([level_of(DRIFTS), level_of(DRIFTS), [3.0]])
+_EXCESS: Final = 1.4 * np.concatenate([excess_of(DRIFTS), excess_of(DRIFTS), [2.1]])
+_LEVEL: Final = np.concatenate([level_of(DRIFTS), level_of(DRIFTS), [4.3]])
 LEAST_VALUES: Final = 64
 """Fewer values are no past."""
 _RUNS: Final = 1.5

@@ -25,7 +25,7 @@ WALKS: Final = SCATTER + 1
 VALUES: Final = slice(WALKS, WALKS + 2)
 CLIP: Final = 3.0
 """No step is longer."""
-_SCATTER_DRIFT: Final = 0.5
+_SCATTER_DRIFT: Final = 0.3
 _SIDES: Final = np.array([[-CLIP, 0.0, -CLIP], [CLIP, CLIP, 0.0]])
 _Single = npt.NDArray[np.float32]
 
