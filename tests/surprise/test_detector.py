@@ -65,6 +65,17 @@ def test_a_change_is_found_soon(change, least_found: float, within: int) -> None
     assert alarms.any(0).mean() >= least_found
 
 
+@pytest.mark.parametrize(
+    "change", [lambda values: values + 0.5, lambda values: 1.5 * values], ids=["0.5 sd", "half as much scatter more"]
+)
+def test_a_small_change_is_found_before_it_is_usual(change) -> None:
+    """Within 200 steps right after 1,000 values, at one false alarm in 10,000 steps, by nearly all of 100 signals."""
+    random = np.random.default_rng(14)
+    detector = learnt(random, 100, 1_000)
+    alarms = fed(detector, change(random.normal(size=(200, 100))), 1_000)
+    assert alarms.any(0).mean() >= 0.85
+
+
 def test_one_record_is_called_no_rarer_than_a_hundred_times_the_past() -> None:
     """However far out it lies; what stays there is found by the walks."""
     random = np.random.default_rng(3)
@@ -241,7 +252,10 @@ def test_a_signal_takes_little_more_than_a_kibibyte() -> None:
     """All arrays together: 1,260 bytes a signal at most."""
     detector = Detector(1_000, step_seconds=MINUTE)
     fed(detector, np.zeros((2 * BLOCK, 1_000)))
-    parts = (detector, detector.ranks, detector.baseline, detector.tails, detector.extremes, detector.memory)
+    parts = (
+        detector, detector.ranks, detector.baseline, detector.tails, detector.extremes, detector.memory,
+        detector.steadiness,
+    )  # fmt: skip
     arrays = {id(one): one for part in parts for one in vars(part).values() if isinstance(one, np.ndarray)}
     taken = sum(one.nbytes for one in arrays.values() if one.base is None) / 1_000
     assert taken <= 1_260

@@ -19,7 +19,7 @@ def learnt(maxima: np.ndarray, prior: float = 1.0) -> Tails:
     tails = Tails(maxima.shape[1], BLOCK, np.array([1.0]), np.array([prior]))
     learns = np.ones(maxima.shape[1], np.bool_)
     for row in maxima:
-        tails.learn(row[None, :], np.full((1, len(row)), np.inf), learns)
+        tails.learn(row[None, :], np.full((1, len(row)), np.inf), learns, ALL)
     return tails
 
 
@@ -62,8 +62,27 @@ def test_what_is_cut_off_counts_as_one_that_is_at_least_so_high() -> None:
     random = np.random.default_rng(4)
     tails = Tails(500, BLOCK, np.array([1.0]), np.array([2.0]))
     for _ in range(400):
-        tails.learn(1 + random.exponential(2.0, (1, 500)), np.full((1, 500), 5.0), np.ones(500, np.bool_))
+        tails.learn(1 + random.exponential(2.0, (1, 500)), np.full((1, 500), 5.0), np.ones(500, np.bool_), ALL)
     assert tails.excess.mean() == pytest.approx(2.0, rel=0.1)
+
+
+def test_an_excursion_tells_how_high_it_went_once_it_is_over() -> None:
+    """A walk that goes up and up leaves the mean excess where it was; one that came down counts with its maximum."""
+    tails = learnt(1 + np.random.default_rng(7).exponential(2.0, (30, 2)), prior=2.0)
+    before, limit = tails.excess.copy(), np.full((1, 2), np.inf)
+    for height in (10.0, 20.0, 30.0):
+        tails.learn(np.full((1, 2), height), limit, np.ones(2, np.bool_), np.array([False, True]))
+    assert (tails.excess[0, 0] == before[0, 0], tails.excess[0, 1] > 1.5 * before[0, 1]) == (True, True)
+
+
+def test_what_theory_expects_counts_for_so_many_excesses() -> None:
+    """It draws the threshold towards its own, and the more excesses are known the lower that is."""
+    tails, steps = learnt(1 + np.random.default_rng(8).exponential(2.0, (30, 500)), prior=2.0), np.full((1, 500), 1e5)
+    before = tails.heights_for(steps)
+    tails.expect(np.full((1, 1), 2.0), np.full((1, 500), 30.0))
+    after = tails.heights_for(steps)
+    assert (after.std() < 0.7 * before.std(), after.mean() < before.mean()) == (True, True)
+    assert np.allclose(steps, tails.steps_until(after))
 
 
 def test_a_new_record_is_one_in_as_many_as_were_seen() -> None:

@@ -2,10 +2,11 @@
 What is usual by now, at this time of the day and at this time of the week, in bounded scores.
 
 All are learnt on scores that are clipped, never on raw values: a single value moves them by its rank at most. The slow
-level follows drifts over some hundred steps. A time of the day is used once two days were seen and only where it
-tells: where scores are closer to it, and a level of its own beside it, than to the slow level alone. That other level
-hardly moves within the first two days, so that it leaves the time of the day what is its own. What the week adds to
-that, in parts of three hours, is used once two weeks were seen, and again only where it tells.
+level follows drifts over some hundred steps, that of a steady signal over some thousand. A time of the day is used once
+two days were seen and only where it tells: where scores are closer to it, and a level of its own beside it, than to the
+slow level alone. That other level hardly moves within the first two days, so that it leaves the time of the day what is
+its own. What the week adds to that, in parts of three hours, is used once two weeks were seen, and again only where it
+tells.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from holter.surprise.cycle import PERIODS, Cycle
 from holter.surprise.normal import Bools, Floats
+from holter.surprise.steadiness import pace_of
 
 DAY_SECONDS: Final = 86_400.0
 BINS: Final = 48
@@ -97,14 +99,18 @@ class Baseline:
             known += self.is_weekly[rows] * self.week.at(rows, places)
         return known
 
-    def learn(self, scores: Floats, places: Floats, taught: Bools, there: Bools, age_seconds: Floats) -> None:
+    def learn(
+        self, scores: Floats, places: Floats, taught: Bools, there: Bools, age_seconds: Floats, *, steady: Floats
+    ) -> None:
         """
         Take in a block of ``(signals, steps)``: raw *scores* at *places*, the usual ones where *taught* is set.
 
-        What is *there* and not usual is still the time of the day, as long as that is not known.
+        What is *there* and not usual is still the time of the day, as long as that is not known. The level of signals
+        that are *steady*, 0 to 1, is followed more slowly.
         """
         self.steps += taught.sum(1)
-        pace = np.maximum(1.0 / _LEVEL_STEPS, 1.0 / (self.steps + _FIRST_STEPS))
+        slowest = pace_of(_LEVEL_STEPS, steady)
+        pace = np.maximum(slowest, 1.0 / (self.steps + _FIRST_STEPS))
         about = np.where(taught, scores - self.level[:, None], 0.0)
         self.level += np.minimum(taught.sum(1) * pace, 1.0) * about.sum(1) / np.maximum(taught.sum(1), 1)
         counted = np.where(self.is_used[:, None], taught, there)

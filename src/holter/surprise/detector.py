@@ -8,7 +8,8 @@ A value outside of all that was seen is judged too, by how far outside in orders
 than 100 times the past.
 
 Learning goes block by block of 32 steps, all signals at once. A step at which a walk was high teaches nothing of what
-is usual, until that has lasted for so long that it is the new usual.
+is usual, until that has lasted for so long that it is the new usual. For signals that go on as independent values would
+(`steadiness`) less is high, and what is usual is learnt more slowly: else a small change is usual before it is found.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from holter.surprise.memory import Memory
 from holter.surprise.normal import Bools, Floats
 from holter.surprise.ranks import GRID, TIED, Ranks
 from holter.surprise.shares import BY_WAY, STATISTICS
+from holter.surprise.steadiness import Steadiness, pace_of
 from holter.surprise.stride import DRIFTS, VALUES, WALKS, Known, Now, sides, step
 from holter.surprise.walks import Tails, excess_of, level_of
 
@@ -34,8 +36,13 @@ _HELD_STEPS: Final = 4
 """After an alarm so many steps teach nothing, and those that follow while a steep walk is not down."""
 _SURE_STEPS: Final = 20_000.0
 """That holds for alarms as rare as this: what comes more often by itself has to be learnt."""
-# Real values hang together, so that walks go higher than those of independent ones: expect two fifths more.
-_EXCESS: Final = 1.4 * np.concatenate([excess_of(DRIFTS), excess_of(DRIFTS), [2.1]])
+# How high walks of independent values go beyond their level; that of the scatter, simulated.
+_INDEPENDENT: Final = np.concatenate([excess_of(DRIFTS), excess_of(DRIFTS), [2.1]])
+_HANGING: Final = 1.4
+"""Real values hang together, so that walks go higher than those of independent ones: expect two fifths more."""
+_STEADY: Final = 1.15
+"""Of those that are known to be steady only a seventh more, and that is as good as so many excesses that were seen."""
+_STEADY_EXCESSES: Final = 60.0
 _LEVEL: Final = np.concatenate([level_of(DRIFTS), level_of(DRIFTS), [4.3]])
 LEAST_VALUES: Final = 64
 """Fewer values are no past."""
@@ -43,6 +50,10 @@ _RUNS: Final = 1.5
 """A walk that is high at the end of a block is so in the next one too: so many blocks are one time that it was high."""
 _UNUSUAL_STEPS: Final = 1_000.0
 _ANEW_STEPS: Final = 3_000.0
+_MOSTLY: Final = 0.5
+"""From so much on a signal is steady where there is only yes or no."""
+_UP_STEPS: Final = 100.0
+"""A walk of a steady signal that is so high at the end of a block teaches nothing of what is usual."""
 _CUT_STEPS: Final = 10_000.0
 _MOST_UNUSUAL: Final = 500
 _OFTEN: Final = 0.25
@@ -67,7 +78,8 @@ class Detector:
         """Which way each signal is trouble."""
         self.way[:] = direction
         self.ranks, self.baseline = Ranks(count), Baseline(count, step_seconds)
-        self.tails, self.extremes, self.memory = Tails(count, BLOCK, _LEVEL, _EXCESS), Extremes(count), Memory(count)
+        self.tails = Tails(count, BLOCK, _LEVEL, _HANGING * _INDEPENDENT)
+        self.extremes, self.memory, self.steadiness = Extremes(count), Memory(count), Steadiness(count)
         self.origin = np.full(count, np.nan)
         """The first value of each signal, from which the others are counted; NaN before it."""
         self.began = np.full(count, np.nan)
@@ -219,7 +231,10 @@ class Detector:
             cut = self.tails.heights_for(self._shared(_CUT_STEPS)[:WALKS])
         # Of a long trouble only its first block tells of what the walks and the values did before.
         is_told = has & (self.unusual < BLOCK)
-        self.tails.learn(self._highest.astype(np.float64), cut, is_told)
+        is_steady = self.steadiness.share >= _MOSTLY
+        is_over = (self.walks <= self.tails.level) | ~is_steady
+        self.tails.learn(self._highest.astype(np.float64), cut, is_told, is_over)
+        self._highest[is_over] = 0.0
         self.extremes.learn(np.log1p(np.maximum(outside, 0.0)), there.sum(1), is_told)
         is_high = (self._high[:, None] >> np.arange(BLOCK, dtype=np.uint32)) & np.uint32(1) > 0
         is_new_usual = self.unusual >= _MOST_UNUSUAL
@@ -227,26 +242,35 @@ class Detector:
         self.unusual = np.maximum(self.unusual + 2.0 * highs - BLOCK, 0.0).astype(np.float32)
         if np.count_nonzero(is_new_usual):
             self.unusual[is_new_usual & (highs == 0)] = 0.0
-            self.walks[:, is_new_usual], self.held[is_new_usual] = 0.0, 0
+            self.walks[:, is_new_usual], self._highest[:, is_new_usual] = 0.0, 0.0
+            self.held[is_new_usual] = 0
             self.ranks.known[is_new_usual] = np.minimum(self.ranks.known[is_new_usual], _KEPT)
         # What is unusual that often is not.
         self.often += _OFTEN_PACE * (highs / BLOCK - self.often)
         taught = there & (~is_high | (is_new_usual | (self.often > _OFTEN))[:, None])
+        with np.errstate(divide="ignore"):
+            up = self.tails.heights_for(self._shared(_UP_STEPS)[:WALKS] / _RUNS)
+        is_up = np.asarray((self.walks > up).any(0))
+        held = is_up & is_steady & ~is_new_usual
         places = np.broadcast_to(self._places.astype(np.float64), values.shape)
         scores = self._scores.scores()
-        self._learn_scatter(scores, places, taught & judging[:, None])
+        self._learn_scatter(scores, places, taught & judging[:, None], is_up, held)
+        taught &= ~held[:, None]
         baseline = self.baseline
         used, weekly = baseline.is_used.copy(), baseline.is_weekly.copy()
         lived = np.nan_to_num(np.asarray(self._now, float) - self.began)
-        baseline.learn(scores, places, taught & judging[:, None], there & judging[:, None], lived)
+        baseline.learn(
+            scores, places, taught & judging[:, None], there & judging[:, None], lived, steady=self.steadiness.share
+        )
         # About another baseline the walks are others; a time of the day that was seen once is not the last word.
         ended = lived - SETTLED_PERIODS * baseline.period_seconds
         is_settled = (ended > 0.0) & (ended <= BLOCK * self.step_seconds) & used
         changed = (used != baseline.is_used) | (weekly != baseline.is_weekly) | is_settled
         if np.count_nonzero(changed):
-            self.walks[:, changed] = 0.0
+            self.walks[:, changed], self._highest[:, changed] = 0.0, 0.0
             self.tails.forget(changed)
             self.memory.forget(changed)
+            self.steadiness.forget(changed)
             for was, now, error in (
                 (used, baseline.is_used, baseline.error),
                 (weekly, baseline.is_weekly, baseline.week_error),
@@ -254,15 +278,15 @@ class Detector:
                 begins = ~was & now
                 self.scatter[begins] *= error[1, begins] / error[0, begins]
         self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)))
-        values[:], self._high[:], self._highest[:], self._at = np.nan, 0, 0.0, 0
+        values[:], self._high[:], self._at = np.nan, 0, 0
         self.prepare()
 
-    def _learn_scatter(self, scores: Floats, places: Floats, taught: Bools) -> None:
+    def _learn_scatter(self, scores: Floats, places: Floats, taught: Bools, is_up: Bools, held: Bools) -> None:
         residual = np.where(taught, scores - self.baseline.usual_each(places), 0.0)
         count = taught.sum(1)
         total = np.maximum(count, 1)
-        pace = np.maximum(1.0 / _SCATTER_STEPS, 1.0 / (self.age + 30.0))
-        gain = np.where(count > 0, np.minimum(count * pace, 1.0), 0.0)
+        pace = np.maximum(pace_of(_SCATTER_STEPS, self.steadiness.share), 1.0 / (self.age + 30.0))
+        gain = np.where((count > 0) & ~held, np.minimum(count * pace, 1.0), 0.0)
         low, high = sides(self.way)[:, :, None]
         bounded = np.where(taught, np.minimum(np.maximum(residual * self._per_scatter[:, None], low), high), 0.0) ** 2
         variance = np.where(taught, (bounded - self.square[0][:, None]) ** 2, 0.0).sum(1) / total
@@ -270,6 +294,7 @@ class Detector:
         self.scatter += gain * (squares - self.scatter)
         self.square[0] += gain * (bounded.sum(1) / total - self.square[0])
         self.square[1] += gain * (variance - self.square[1])
+        self.steadiness.learn(residual, count >= BLOCK // 2, self.memory.blocks, is_up)
         self.memory.learn(residual.sum(1) / total, count >= BLOCK // 2)
 
     def grown(self, count: int) -> Detector:
@@ -304,7 +329,7 @@ class Detector:
             *((one, 0) for one in (baseline.day.means, baseline.day.visits, baseline.week.means, baseline.week.visits)),
             *((one, 0) for one in (baseline.is_used, baseline.is_weekly, memory.sum, memory.blocks, self.origin)),
             *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held, self.way)),
-            *((one, 0) for one in (baseline.beside, self.often)),
+            *((one, 0) for one in (baseline.beside, self.often, self.steadiness.swing, self.steadiness.follows)),
             *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance)),
             *((one, 1) for one in (tails.level, tails.excess, tails.blocks)),
             *((one, 1) for one in (self.walks, self.square, self._highest)),
@@ -327,6 +352,11 @@ class Detector:
         self._is_at_end = self.ranks.is_at_end
         unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(median) + 1e-12))
         self._unit = (unit * [[1.0], [-1.0]]).astype(np.float32)
+        # About a time of the day scores scatter more at some hours than at others, and walks go higher.
+        steadiness = self.steadiness
+        steadiness.prepare(self.scatter, self.memory.blocks, ~self.baseline.is_used)
+        expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
+        self.tails.expect(expected, _STEADY_EXCESSES * steadiness.share[None, :])
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
         self._set_thresholds()
 

@@ -1,4 +1,4 @@
-"""What is kept of a signal's past from one process to the next: 439 bytes, of any byte order."""
+"""What is kept of a signal's past from one process to the next: 447 bytes, of any byte order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEPT_QUANTILES: Final = np.append(np.arange(0, QUANTILES, 2), QUANTILES - 1)
 """Every second one and the last, to the bit, so that equal values stay equal; the others are means of two."""
 _CELLS: Final = (
     "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "is_weekly", "blocks",
-    "values", "memory",
+    "values", "memory", "swing", "follows",
 )  # fmt: skip
 _RECORD: Final = np.dtype([
     ("direction", "i1"), ("origin", "<f8"), ("began", "<f8"), *((name, "<f4") for name in _CELLS),
@@ -38,7 +38,7 @@ def _cells(detector: Detector) -> dict[str, npt.NDArray[Any]]:
         "unusual": detector.unusual, "often": detector.often, "known": detector.ranks.known, "level": baseline.level,
         "beside": baseline.beside, "steps": baseline.steps, "is_used": baseline.is_used,
         "is_weekly": baseline.is_weekly, "blocks": extremes.blocks, "values": extremes.values,
-        "memory": detector.memory.blocks,
+        "memory": detector.memory.blocks, "swing": detector.steadiness.swing, "follows": detector.steadiness.follows,
     }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def _cycles(detector: Detector) -> dict[str, Cycle]:
 
 
 def packed(detector: Detector, rows: npt.NDArray[np.intp]) -> list[bytes]:
-    """Return what is known of the signals of these *rows*, 439 bytes each."""
+    """Return what is known of the signals of these *rows*, 447 bytes each."""
     records = np.zeros(len(rows), _RECORD)
     records["direction"] = detector.way[rows]
     for name, cells in _cells(detector).items():

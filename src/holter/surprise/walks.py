@@ -9,6 +9,7 @@ independent steps; Rootzén, 1988, for dependent ones). One number, the mean exc
 That number is estimated from few blocks, and a plug-in threshold would be too low as often as too high, which costs
 far more false alarms than it saves. So what is asked is the *predictive* share of blocks: with k excesses of mean m
 seen, an excess above e has the share ``(1 + e / (k m)) ** -k``: exactly the share in the long run, estimation included.
+Of signals that are known to be steady theory says what the mean excess is, and that counts for some excesses more.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Tails:
         self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
         self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
         """The mean excess over the level."""
+        self._expected = self._prior
+        self._weight = np.zeros((1, count))
         self.blocks = np.zeros((1, count), np.float32)
         """How many blocks were seen, of all statistics; *excesses* are a fixed share of them."""
 
@@ -54,7 +57,17 @@ class Tails:
     def excesses(self) -> Floats:
         """How many excesses the mean rests on."""
         # Where older ones fade, those that still count are twice as many as the newest one is a part of.
-        return self._counted(2.0 * MOST_BLOCKS)
+        return self._counted(2.0 * MOST_BLOCKS) + self._weight
+
+    def expect(self, excess: Floats, weight: Floats) -> None:
+        """Let the mean *excess* that theory expects of each walk now count for so many excesses more."""
+        self._expected, self._weight = excess, weight
+
+    @property
+    def _mean(self) -> Floats:
+        """Return the mean excess, with what is expected."""
+        weight = self._weight / self.excesses
+        return np.asarray(self.excess + weight * (self._expected - self.excess))
 
     def _counted(self, most: float) -> Floats:
         return _PRIOR_BLOCKS + (1.0 - _QUANTILE) * np.minimum(self.blocks, most).astype(np.float64)
@@ -62,7 +75,7 @@ class Tails:
     def steps_until(self, heights: Floats) -> Floats:
         """Return after how many steps, in the mean, each of the *heights* is reached while nothing changes."""
         excesses = self.excesses
-        above = np.maximum(heights - self.level, 0.0) / (excesses * self.excess)
+        above = np.maximum(heights - self.level, 0.0) / (excesses * self._mean)
         log_share = np.log(1.0 - _QUANTILE) - excesses * np.log1p(above)
         steps: Floats = self.block * np.exp(np.minimum(-log_share, 600.0))
         # Below the level all that is known is that it is nothing unusual.
@@ -77,18 +90,23 @@ class Tails:
         excesses = self.excesses
         times = np.maximum(steps * ((1.0 - _QUANTILE) / self.block), 1.0)
         with np.errstate(over="ignore"):
-            above: Floats = self.level + excesses * self.excess * np.expm1(np.log(times) / excesses)
+            above: Floats = self.level + excesses * self._mean * np.expm1(np.log(times) / excesses)
         return above
 
-    def learn(self, maxima: Floats, limit: Floats, learns: Bools) -> None:
-        """Take in the *maxima* of a block; those above *limit* count as one at least so high, and only of *learns*."""
+    def learn(self, maxima: Floats, limit: Floats, learns: Bools, is_over: Bools) -> None:
+        """
+        Take in the *maxima* of a block of those that *learns* names; above *limit* they count as at least so high.
+
+        A walk that is still up may be one that never comes down again: its height tells once the excursion *is_over*,
+        and *maxima* are by then those of all of it.
+        """
         seen = np.minimum(self.blocks, MOST_BLOCKS)
         excesses = self._counted(MOST_BLOCKS)
         is_above = maxima > self.level
         # Censored: what was cut at the limit adds its height, and is no excess of known size.
         cut = maxima > limit
         height = np.minimum(maxima, limit) - self.level
-        gain = np.where(is_above, (height - np.where(cut, 0.0, self.excess)) / (excesses + 1.0), 0.0)
+        gain = np.where(is_above & is_over, (height - np.where(cut, 0.0, self.excess)) / (excesses + 1.0), 0.0)
         # Robbins and Monro's quantile: up by the share that lies below, down by the share that lies above. An
         # exponential tail has no memory, so the mean excess stays what it is while the level moves.
         pace = 2.5 / (seen + 4.0) ** 0.8

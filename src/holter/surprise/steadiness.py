@@ -1,0 +1,78 @@
+"""
+Whether a signal goes on as values would that know nothing of each other.
+
+Told by two numbers, both 1 for such values: how much the means of blocks scatter beside what their number lets expect,
+which a level that wanders raises, and what the correlation of neighbours alone would make of it. Of a signal that is
+steady more may be taken for known: walks go as high as theory says (Lundberg), what is usual need not be followed
+closely, and a walk that is up is more likely a change than something that the signal does now and then.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from holter.surprise.normal import Bools, Floats
+
+_Single = npt.NDArray[np.float32]
+_LEAST_BLOCKS: Final = 24.0
+"""Of fewer the scatter of means tells nothing; it is known to a quarter after about as many."""
+_MOST_BLOCKS: Final = 192.0
+_UP_PACE: Final = 0.25
+"""So much slower is learnt while a walk is up: what has changed just now is not at once what the signal is like."""
+_SWING: Final = (1.5, 2.5)
+"""Up to the first ratio of scatters a signal is steady, from the second on it is not."""
+_HANG: Final = (1.1, 1.3)
+"""The same for what neighbours let expect: a correlation of 0.05, of 0.13."""
+_STEADY_STEPS: Final = 4_000.0
+"""What does not wander need not be followed, and a small change is not taken for usual before it is found."""
+_LEAST_SCATTER: Final = 0.02
+
+
+class Steadiness:
+    """How steady *count* signals are, from blocks of their scores about what is usual: 8 bytes a signal."""
+
+    def __init__(self, count: int) -> None:
+        self.swing = np.zeros(count, np.float32)
+        """The mean square of the sums of blocks, over their number."""
+        self.follows = np.zeros(count, np.float32)
+        """The mean product of neighbours."""
+        self.share: Floats = np.zeros(count)
+        """How steady each signal is, 0 to 1."""
+        self.hangs: Floats = np.ones(count)
+        """How much higher its walks go than those of independent values, as its neighbours let expect."""
+
+    def prepare(self, scatter: _Single, blocks: _Single, can_be: Bools) -> None:
+        """Derive what is asked each block, from the *scatter* of scores and how many *blocks* were seen."""
+        square = np.maximum(scatter, _LEAST_SCATTER).astype(np.float64)
+        correlation = np.clip(self.follows / square, 0.0, 0.9)
+        self.hangs = (1.0 + correlation) / (1.0 - correlation)
+        share = _below(self.swing / square, _SWING) * _below(self.hangs, _HANG)
+        self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0)
+
+    def learn(self, residual: Floats, counted: Bools, blocks: _Single, is_up: Bools) -> None:
+        """Take in a block ``(signals, steps)`` of scores about what is usual, 0 where there is none."""
+        block = residual.shape[1]
+        pace = 1.0 / np.minimum(blocks + 1.0, _MOST_BLOCKS)
+        pace = np.where(counted, pace * np.where(is_up & (blocks >= _LEAST_BLOCKS), _UP_PACE, 1.0), 0.0)
+        total = np.maximum(np.count_nonzero(residual, axis=1), 1)
+        self.swing += (pace * (block * (residual.sum(1) / total) ** 2 - self.swing)).astype(np.float32)
+        products = (residual[:, 1:] * residual[:, :-1]).sum(1) / np.maximum(total - 1, 1)
+        self.follows += (pace * (products - self.follows)).astype(np.float32)
+
+    def forget(self, which: Bools) -> None:
+        """Begin anew for the signals that *which* names."""
+        self.swing[which] = self.follows[which] = 0.0
+
+
+def pace_of(steps: float, steady: Floats) -> Floats:
+    """Return the pace of what is learnt over so many *steps*, and over 4,000 of signals that are *steady*, 0 to 1."""
+    return 1.0 / steps + steady * (1.0 / _STEADY_STEPS - 1.0 / steps)
+
+
+def _below(ratio: Floats, ends: tuple[float, float]) -> Floats:
+    """Return 1 where *ratio* is below the first of *ends*, 0 where it is above the second."""
+    low, high = ends
+    return np.clip((high - ratio) / (high - low), 0.0, 1.0)

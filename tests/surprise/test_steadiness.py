@@ -1,0 +1,54 @@
+"""Which signals go on as independent values would, and what is held against the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from holter.surprise.detector import Detector
+from holter.surprise.kept import packed, unpack
+
+MINUTE = 60.0
+KINDS = 20
+
+
+def fed(values: np.ndarray) -> Detector:
+    """Return a detector of *values*, ``(steps, signals)``."""
+    detector = Detector(values.shape[1], step_seconds=MINUTE)
+    for step, row in enumerate(values):
+        detector.update(row, step * MINUTE)
+    return detector
+
+
+def test_only_what_hangs_together_is_not_steady() -> None:
+    """Independent values of any distribution are; those that follow each other, or wander slowly, are not."""
+    random, steps = np.random.default_rng(1), 1_200
+    noise = random.normal(size=(steps, KINDS))
+    hanging = np.zeros((steps, KINDS))
+    for step in range(1, steps):
+        hanging[step] = 0.6 * hanging[step - 1] + noise[step]
+    wander = np.sin(np.arange(steps) / 60.0)[:, None] + noise
+    detector = fed(np.concatenate([noise, random.lognormal(size=noise.shape), hanging, wander], axis=1))
+    steady = (detector.steadiness.share >= 0.5).reshape(4, KINDS).mean(1)
+    assert (steady[:2].min() >= 0.8, steady[2:].max() <= 0.1) == (True, True)
+
+
+def test_few_blocks_tell_nothing() -> None:
+    """A signal is taken to hang together until the contrary is known."""
+    assert not fed(np.random.default_rng(2).normal(size=(600, KINDS))).steadiness.share.any()
+
+
+def test_what_has_just_changed_is_steady_still() -> None:
+    """A shift of half a deviation for 100 steps is no wander yet."""
+    values = np.random.default_rng(3).normal(size=(1_100, 100))
+    values[1_000:] += 0.5
+    assert (fed(values).steadiness.share >= 0.5).mean() >= 0.8
+
+
+def test_steadiness_outlives_the_process() -> None:
+    """With what is kept of a signal."""
+    detector, rows = fed(np.random.default_rng(4).normal(size=(1_025, KINDS))), np.arange(KINDS)
+    other = Detector(KINDS, step_seconds=MINUTE)
+    unpack(other, rows, packed(detector, rows))
+    other.prepare()
+    assert detector.steadiness.share.any()
+    np.testing.assert_allclose(detector.steadiness.share, other.steadiness.share)
