@@ -118,12 +118,12 @@ def test_scatter_is_about_the_time_of_the_day_as_soon_as_that_is_used() -> None:
     detector, step = Detector(20, step_seconds=MINUTE), 0
     while not detector.baseline.is_used.any():
         assert step < 4 * 1_440
-        before = detector.scatter.copy()
+        before = detector.scatter.overall.copy()
         detector.update(10 + 3 * np.sin(2 * np.pi * step / 1_440) + random.normal(size=20), step * MINUTE)
         step += 1
     used = detector.baseline.is_used
     about_level, about_day = detector.baseline.error[:, used]
-    np.testing.assert_allclose(detector.scatter[used] / before[used], about_day / about_level, rtol=0.1)
+    np.testing.assert_allclose(detector.scatter.overall[used] / before[used], about_day / about_level, rtol=0.1)
 
 
 def test_the_time_of_the_week_is_known() -> None:
@@ -254,7 +254,7 @@ def test_a_signal_takes_little_more_than_a_kibibyte() -> None:
     fed(detector, np.zeros((2 * BLOCK, 1_000)))
     parts = (
         detector, detector.ranks, detector.baseline, detector.tails, detector.extremes, detector.memory,
-        detector.steadiness,
+        detector.steadiness, detector.scatter, detector.unusual,
     )  # fmt: skip
     arrays = {id(one): one for part in parts for one in vars(part).values() if isinstance(one, np.ndarray)}
     taken = sum(one.nbytes for one in arrays.values() if one.base is None) / 1_000

@@ -12,9 +12,10 @@ from holter.surprise.ranks import GRID, Ranks
 
 def learnt(values: np.ndarray, block: int = 32, most: float = 1e9) -> Ranks:
     """Return the ranks of one signal that has had *values*."""
-    ranks = Ranks(1, most=most)
+    ranks = Ranks(1)
     for start in range(0, len(values), block):
-        ranks.learn(values[None, start : start + block].astype(np.float32), np.array([0]))
+        past = np.minimum(ranks.known, np.float32(most))
+        ranks.learn(values[None, start : start + block].astype(np.float32), np.array([0]), past)
     ranks.prepare()
     return ranks
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from holter.surprise.kept import BYTES
 from holter.surprise.rhythm import STATES, Alarm, Rhythm
 
 STEP = 10.0
@@ -72,7 +71,7 @@ def test_what_is_saved_goes_on_as_it_was(most: int) -> None:
         judge(rhythm, said(random, [7] if step < 100 else [7, 3]), step * STEP)
     numbers, contents = rhythm.save(most)
     assert {0: [], 1: [7], 100: [7, 3]}[most] == numbers.tolist()
-    assert {BYTES} >= {len(content) for content in contents}
+    assert {rhythm.kept_bytes} >= {len(content) for content in contents}
     again = Rhythm(STEP)
     again.load(numbers, contents)
     assert dict.fromkeys(numbers.tolist(), "judging") == states(again)
@@ -80,11 +79,11 @@ def test_what_is_saved_goes_on_as_it_was(most: int) -> None:
         rows = rhythm._row(number), again._row(number)
         old, new = (one.detector.range_of(row) for one, row in zip((rhythm, again), rows, strict=True))
         assert new == pytest.approx(old, abs=0.1)
-        asked = [one.detector._heights_for(np.full((7, one.detector.count), 1e5)) for one in (rhythm, again)]
+        asked = [one.detector._heights_for(1e5)[0] for one in (rhythm, again)]
         assert asked[1][:, rows[1]] == pytest.approx(asked[0][:, rows[0]], rel=0.01)
 
 
-@pytest.mark.parametrize("content", [[b""], [b"x"], [b"\xff" * BYTES], []])
+@pytest.mark.parametrize("content", [[b""], [b"x"], [b"\xff" * Rhythm(STEP).kept_bytes], []])
 def test_what_was_not_saved_is_refused(content: list[bytes]) -> None:
     """And nothing is learnt of it."""
     rhythm = Rhythm(STEP)
@@ -106,3 +105,16 @@ def test_what_came_slowly_is_no_alarm_before_three_days() -> None:
             alarms.append((began, len(judge(rhythm, said(random, [5], shift), time))))
     assert 0 == sum(count for began, count in alarms if began == 0.0)
     assert sum(count for began, count in alarms if began < 0.0)
+
+
+def test_of_what_follows_the_hours_nothing_that_is_slow_is_told_before_they_are_known() -> None:
+    """Where the time of the day is in use: a day and a half after that is known to be of use."""
+    random, rhythm, minute = np.random.default_rng(6), Rhythm(60.0), 60.0
+    alarm = Alarm(5, "rise", 7_200.0, (1e6, 1e7, 1e8), minute, (0.0, 1.0))
+    told: dict[int, bool] = {}
+    for step in range(7 * 1_440):
+        hours = 4 * np.sin(2 * np.pi * step / 1_440)
+        judge(rhythm, said(random, [5], hours), step * minute)
+        if step % 1_440 == 0 and step:
+            told[step // 1_440] = not rhythm._may_be_the_hour(0, alarm, step * minute)
+    assert (not any(told[day] for day in (1, 2, 3, 4)), told[6]) == (True, True)

@@ -24,14 +24,19 @@ def drawn(random: np.random.Generator, count: int) -> tuple[Now, Known]:
         random.random(count) < 0.5, quantiles[:, random.integers(QUANTILES)], 5 * random.normal(size=count)
     )
     single = np.float32
-    now = Now(values.astype(single), random.normal(size=count), random.random(count) < 0.8, np.empty(count))
+    now = Now(
+        values=values.astype(single),
+        usual=random.normal(size=count),
+        per_scatter=random.uniform(0.5, 7.0, count).astype(single),
+        judged=random.random(count) < 0.8,
+        scores=np.empty(count),
+    )
     known = Known(
         state=random.exponential(size=(len(STATISTICS), count)).astype(single),
         highest=random.exponential(size=(WALKS, count)).astype(single),
         lasting=random.integers(0, 65_536, (WALKS, count)).astype(np.uint16),
         quantiles=quantiles.astype(single),
         furthest=random.uniform(0.5, 3.2, count).astype(single),
-        per_scatter=random.uniform(0.5, 7.0, count).astype(single),
         square=random.uniform(0.1, 2.0, (2, count)).astype(single),
         per_square=random.uniform(0.5, 4.0, count).astype(single),
         unit=(random.uniform(0.01, 2.0, (2, count)) * [[1], [-1]]).astype(single),

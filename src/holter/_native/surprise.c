@@ -105,15 +105,15 @@ step_all(Step *step)
 }
 
 /* What changes with each step, and what is known: the fields of Now and Known of holter.surprise.stride, in their order. */
-enum { OF_NOW = 4, OF_KNOWN = 14, BUFFERS = OF_NOW + OF_KNOWN };
+enum { OF_NOW = 5, OF_KNOWN = 13, BUFFERS = OF_NOW + OF_KNOWN };
 
 PyObject *
 surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
     (void)module;
-    static const Py_ssize_t sizes[BUFFERS] = {4, 8, 1, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 4, 1, 8, 8};
+    static const Py_ssize_t sizes[BUFFERS] = {4, 8, 4, 1, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 1, 8, 8};
     /* Of how many items each has to be a signal; the table of ties and the grid are one for all. */
-    static const Py_ssize_t each[BUFFERS] = {1, 1, 1, 1, STATISTICS, WALKS, WALKS, QUANTILES, 1, 1, 2, 1, 2, STATISTICS,
+    static const Py_ssize_t each[BUFFERS] = {1, 1, 1, 1, 1, STATISTICS, WALKS, WALKS, QUANTILES, 1, 2, 1, 2, STATISTICS,
                                              1, 1, 0, 0};
     PyObject *arrays[BUFFERS];
     if (given != 2 || !PyTuple_Check(arguments[0]) || !PyTuple_Check(arguments[1]) ||
@@ -132,14 +132,14 @@ surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
     Step step = {
         .values = views[0].buf,
         .usual = views[1].buf,
-        .judged = views[2].buf,
-        .scores = views[3].buf,
-        .state = views[4].buf,
-        .highest = views[5].buf,
-        .lasting = views[6].buf,
-        .quantiles = views[7].buf,
-        .furthest = views[8].buf,
-        .per_scatter = views[9].buf,
+        .per_scatter = views[2].buf,
+        .judged = views[3].buf,
+        .scores = views[4].buf,
+        .state = views[5].buf,
+        .highest = views[6].buf,
+        .lasting = views[7].buf,
+        .quantiles = views[8].buf,
+        .furthest = views[9].buf,
         .square = views[10].buf,
         .per_square = views[11].buf,
         .unit = views[12].buf,

@@ -7,6 +7,9 @@ two days were seen and only where it tells: where scores are closer to it, and a
 slow level alone. That other level hardly moves within the first two days, so that it leaves the time of the day what is
 its own. What the week adds to that, in parts of three hours, is used once two weeks were seen, and again only where it
 tells.
+
+A score is a rank among what was seen, so a time of the day is only worth what ranks go on to mean. From its use on they
+hardly move; the first two days in use are learnt from all that comes, each outliving those before it; then it is known.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.cycle import PERIODS, Cycle
+from holter.surprise.cycle import Cycle
+from holter.surprise.lesson import Lesson
 from holter.surprise.normal import Bools, Floats
 from holter.surprise.steadiness import pace_of
 
@@ -25,23 +29,29 @@ BINS: Final = 48
 """Parts of a day."""
 WEEK_PARTS: Final = 56
 _DAYS: Final = 7
-_WEEKLY_SECONDS: Final = 30.0
-"""What is judged more often than that leaves the week to a slower rhythm."""
+_DAILY_SECONDS: Final = 30.0
+"""What is judged more often than that leaves the day and the week to a slower rhythm."""
 _LEVEL_STEPS: Final = 500.0
 _FIRST_STEPS: Final = 20.0
 _ERROR_STEPS: Final = 500.0
 _TELLS: Final = 0.85
 """The time of the day, and what the week adds, are used where they leave less than this share of the mean square."""
-_FIRST_VISITS: Final = 4.0
-SETTLED_PERIODS: Final = 4.0
-"""After so many the time of the day is known as well as it will be."""
+SETTLED_PERIODS: Final = 2.0
+"""After so many in use the time of the day is known as well as it will be."""
+_FADED: Final = 0.125
+"""Until then each period outlives those before it, which count for so much of one."""
+_RANKED_STEPS: Final = 4_000.0
+_RANKED_PERIODS: Final = 2.0
+_KNOWN_PERIODS: Final = 1.5
+_STILL_PERIODS: Final = 10.0
 
 
 class Baseline:
     """
     Slow level, time of day and time of week of *count* signals that are sampled each *step_seconds*.
 
-    The week is not known where a step is shorter than 30 s. Costs 1.5 bytes for each of 48 and 56 parts, and 30 more.
+    Where a step is shorter than 30 s the level is all. Else this costs 1.5 bytes for each of 48 and 56 parts, and 40
+    more.
     """
 
     def __init__(self, count: int, step_seconds: float, period_seconds: float = DAY_SECONDS) -> None:
@@ -50,21 +60,27 @@ class Baseline:
         self.beside = np.zeros(count, np.float32)
         """The slow level beside the time of the day."""
         self.steps = np.zeros(count, np.float32)
-        self.day = Cycle(count, BINS, span=1.0, part_steps=period_seconds / BINS / step_seconds)
-        span = _DAYS * BINS / WEEK_PARTS
-        parts = WEEK_PARTS if step_seconds >= _WEEKLY_SECONDS else 0
-        self.week = Cycle(count, parts, span=span, part_steps=span * period_seconds / BINS / step_seconds)
+        self.is_daily = step_seconds >= _DAILY_SECONDS
+        """Whether the time of the day is learnt."""
+        self.period_steps = period_seconds / step_seconds
+        part_steps, span = self.period_steps / BINS, _DAYS * BINS / WEEK_PARTS
+        self.day = Cycle(count, BINS if self.is_daily else 0, span=1.0, part_steps=part_steps)
+        self.week = Cycle(count, WEEK_PARTS if self.is_daily else 0, span=span, part_steps=span * part_steps)
         self.error = np.ones((2, count), np.float32)
         """The mean square of scores about the level alone, and about the time of the day and the level beside it."""
         self.week_error = np.ones((2, count), np.float32)
         """That of scores about the time of the day, and about the time of the week too."""
         self.is_used = np.zeros(count, np.bool_)
         """Whether the time of the day is used."""
+        self.used_from = np.zeros(count, np.float32)
+        """How old each signal was, in seconds, when that began."""
         self.is_weekly = np.zeros(count, np.bool_)
         """Whether the time of the week is used beside it."""
+        self.ranked_from = _KNOWN_PERIODS * self.period_steps
+        """From so many values on ranks go on to mean what they do, where the time of the day is used."""
         # Over a whole period: within one the slow level alone is good at some hours.
-        self._error_steps = max(_ERROR_STEPS, period_seconds / step_seconds)
-        self._week_steps = max(_ERROR_STEPS, _DAYS * period_seconds / step_seconds)
+        self._error_steps = max(_ERROR_STEPS, self.period_steps)
+        self._week_steps = max(_ERROR_STEPS, _DAYS * self.period_steps)
         self.prepare()
 
     def prepare(self) -> None:
@@ -99,21 +115,22 @@ class Baseline:
             known += self.is_weekly[rows] * self.week.at(rows, places)
         return known
 
-    def learn(
-        self, scores: Floats, places: Floats, taught: Bools, there: Bools, age_seconds: Floats, *, steady: Floats
-    ) -> None:
-        """
-        Take in a block of ``(signals, steps)``: raw *scores* at *places*, the usual ones where *taught* is set.
+    def learn(self, lesson: Lesson) -> None:
+        """Take in a block. The level of signals that are steady is followed more slowly."""
+        taught = lesson.taught & ~lesson.held[:, None]
+        count = taught.sum(1)
+        self.steps += count
+        pace = np.maximum(pace_of(_LEVEL_STEPS, lesson.steady), 1.0 / (self.steps + _FIRST_STEPS))
+        about = np.where(taught, lesson.scores - self.level[:, None], 0.0)
+        self.level += np.minimum(count * pace, 1.0) * about.sum(1) / np.maximum(count, 1)
+        if self.is_daily:
+            self._learn_times(lesson, taught)
 
-        What is *there* and not usual is still the time of the day, as long as that is not known. The level of signals
-        that are *steady*, 0 to 1, is followed more slowly.
-        """
-        self.steps += taught.sum(1)
-        slowest = pace_of(_LEVEL_STEPS, steady)
-        pace = np.maximum(slowest, 1.0 / (self.steps + _FIRST_STEPS))
-        about = np.where(taught, scores - self.level[:, None], 0.0)
-        self.level += np.minimum(taught.sum(1) * pace, 1.0) * about.sum(1) / np.maximum(taught.sum(1), 1)
-        counted = np.where(self.is_used[:, None], taught, there)
+    def _learn_times(self, lesson: Lesson, taught: Bools) -> None:
+        scores, places, age_seconds = lesson.scores, lesson.places, lesson.lived
+        # What is there and not usual is still the time of the day, as long as that is not known well.
+        is_settled = self.periods_in_use(age_seconds) >= SETTLED_PERIODS
+        counted = np.where(is_settled[:, None], taught, lesson.there)
         count = counted.sum(1)
         total = np.maximum(count, 1)
         about = np.where(counted, scores - self.level[:, None], 0.0)
@@ -121,26 +138,58 @@ class Baseline:
         rows = self._rows[:, None]
         left = beside - self.day.at(rows, places)
         # Without a time of the day there is no week beside it.
-        is_weekly = self.week.parts and self._are_used
-        by_week = self._learn_week(left, places, counted, age_seconds) if is_weekly else 0.0
+        by_week = self._learn_week(left, places, counted, age_seconds) if self._are_used else 0.0
         left = np.where(counted, left, 0.0)
         settled = (count > 0) & (age_seconds > self.period_seconds)
         share = np.where(settled, np.minimum(count / self._error_steps, 1.0), 0.0)
         squares = np.stack([(about**2).sum(1), (left**2).sum(1)]) / total
         self.error += share * (squares - self.error)
-        # What ranks meant in the first periods they do not mean later: it is soon outlived.
-        young = np.where(settled, self.day.most_visits / PERIODS, _FIRST_VISITS)
-        most = np.where(age_seconds > SETTLED_PERIODS * self.period_seconds, self.day.most_visits, young)
-        self.day.learn(beside, places, counted, most)
+        # What ranks meant in the first periods they do not mean later.
+        is_young = self.has_been_used_for(1.0, age_seconds, scores.shape[1])
+        if np.count_nonzero(is_young):
+            self._fade(is_young)
+        self.day.learn(beside, places, counted, np.full(len(count), self.day.most_visits))
         left = np.where(counted, left - self.is_weekly[:, None] * by_week, 0.0)
         self.beside += np.minimum(count / self._error_steps, 1.0) * left.sum(1) / total
         # What was of use is given up only when it is of none, so that the walks need not learn anew all the time.
         least = np.where(self.is_used, 1.0, _TELLS) * self.error[0]
-        self.is_used = (age_seconds > 2 * self.period_seconds) & (self.error[1] < least)
+        is_used = (age_seconds > 2 * self.period_seconds) & (self.error[1] < least)
+        begins = is_used & ~self.is_used
+        if np.count_nonzero(begins):
+            self.used_from[begins] = age_seconds[begins]
+            self._fade(begins)
+        self.is_used = is_used
         least = np.where(self.is_weekly, 1.0, _TELLS) * self.week_error[0]
         is_old = (age_seconds > 2 * _DAYS * self.period_seconds) & self.is_used
         self.is_weekly = is_old & (self.week_error[1] < least)
         self.prepare()
+
+    def _fade(self, which: Bools) -> None:
+        self.day.fade(which, _FADED * self.period_steps / BINS)
+
+    def periods_in_use(self, age_seconds: Floats) -> Floats:
+        """Return for how many periods the time of the day has been in use; -1 where it is not."""
+        return np.where(self.is_used, (age_seconds - self.used_from) / self.period_seconds, -1.0)
+
+    def is_settling(self, age_seconds: Floats) -> Bools:
+        """Return of which signals the time of the day is in use but not well known."""
+        in_use = self.periods_in_use(age_seconds)
+        return np.asarray((in_use >= 0.0) & (in_use < SETTLED_PERIODS))
+
+    def has_been_used_for(self, periods: float, age_seconds: Floats, steps: int) -> Bools:
+        """Return of which signals it came to be so many *periods* within the last *steps*."""
+        over = self.periods_in_use(age_seconds) - periods
+        return np.asarray((over >= 0.0) & (over < steps / self.period_steps))
+
+    def ranked(self, known: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """
+        Return for how many values those that are *known* count when new ones are ranked among them.
+
+        As long as the time of the day is used a rank has to mean at each day what it meant at the last.
+        """
+        past = np.minimum(known, max(_RANKED_STEPS, _RANKED_PERIODS * self.period_steps))
+        is_still = self.is_used & (known >= self.ranked_from)
+        return np.where(is_still, np.maximum(past, _STILL_PERIODS * self.period_steps), past).astype(np.float32)
 
     def _learn_week(self, left: Floats, places: Floats, counted: Bools, age_seconds: Floats) -> Floats:
         """Take in what the time of the day has *left*; return what was known of it by the time of the week."""

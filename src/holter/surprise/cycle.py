@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from typing import Final
 
 import numpy as np
@@ -41,7 +41,7 @@ class Cycle:
 
     def at(self, rows: npt.NDArray[np.intp], places: Floats) -> Floats:
         """Return what is known of *rows* at *places*, which broadcast with them."""
-        places = _once(places) / self._span - 0.5
+        places = once(places) / self._span - 0.5
         before = np.floor(places)
         share = places - before
         part = before.astype(np.intp)
@@ -51,43 +51,38 @@ class Cycle:
 
     def learn(self, values: Floats, places: Floats, counted: Bools, most_visits: Floats) -> None:
         """Take in a block of ``(signals, steps)``, those that are *counted*; older ones weigh *most_visits* at most."""
-        rows = np.arange(len(self.means))
-        parts = (_once(places) / self._span).astype(np.intp) % self.parts
-        for first, last in _runs(parts):
-            here, run = parts[:, first], slice(first, last)
-            known, pairs, shift = self.means[rows, here], self.visits[rows, here // 2], (here % 2 * 4).astype(np.uint8)
-            power = pairs >> shift & 15
-            visits = np.exp2(power / _EACH_DOUBLING) - 1.0
-            mean = _in_turn(known, visits, STEPS * values[:, run], counted[:, run], most_visits)
-            self.means[rows, here] = np.minimum(np.maximum(self._whole(mean), -MOST), MOST)
-            count = counted[:, run].sum(1)
-            more = self._whole(_EACH_DOUBLING * np.log2(np.minimum(visits + count, most_visits) + 1.0))
-            power = np.where(count > 0, np.minimum(more, 15), power).astype(np.uint8)
-            self.visits[rows, here // 2] = pairs & ~(np.uint8(15) << shift) | power << shift
+        parts = (once(places) / self._span).astype(np.intp) % self.parts
+        is_in = parts[..., None] == np.arange(self.parts)
+        # Of each byte of visits both halves.
+        pairs = np.flatnonzero(is_in.reshape(-1, self.parts // 2, 2).any((0, 2)))
+        near = (2 * pairs[:, None] + np.array([0, 1])).ravel()
+        weights = is_in[..., near].astype(float)
+        said = np.stack([counted, np.where(counted, values, 0.0)])
+        if len(parts) == 1:
+            count, total = said @ weights[0]
+        else:
+            count, total = np.matmul(said[:, :, None], weights)[:, :, 0]
+        powers = np.stack([self.visits[:, pairs] & 15, self.visits[:, pairs] >> 4], axis=2).reshape(len(values), -1)
+        visits = np.minimum(np.exp2(powers / _EACH_DOUBLING) - 1.0, most_visits[:, None])
+        is_seen = count > 0.0
+        known = self.means[:, near]
+        mean = known + (STEPS * total - count * known) / np.where(is_seen, visits + count, 1.0)
+        self.means[:, near] = np.where(is_seen, np.minimum(np.maximum(self._whole(mean), -MOST), MOST), known)
+        power = self._whole(_EACH_DOUBLING * np.log2(np.minimum(visits + count, most_visits[:, None]) + 1.0))
+        more = np.minimum(power, 15)
+        halves = np.where(is_seen, more, powers).astype(np.uint8).reshape(len(values), -1, 2)
+        self.visits[:, pairs] = halves[:, :, 0] | halves[:, :, 1] << 4
+
+    def fade(self, which: Bools, visits: float) -> None:
+        """Let what is known of the signals that *which* names count for so many visits at most."""
+        most = round(_EACH_DOUBLING * math.log2(visits + 1.0))
+        pairs = self.visits[which]
+        self.visits[which] = np.minimum(pairs & 15, most) | np.minimum(pairs >> 4, most) << 4
 
     def _whole(self, numbers: Floats) -> Floats:
-        return np.floor(numbers + self._random.random(len(numbers)))
+        return np.floor(numbers + self._random.random(numbers.shape))
 
 
-def _once(places: Floats) -> Floats:
+def once(places: Floats) -> Floats:
     """Return *places* as one row where all signals share their time, which is one row shown again and again."""
     return places[:1] if places.ndim > 1 and not places.strides[0] else places
-
-
-def _runs(parts: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield where steps begin and end in which no signal gets into another part; *parts* are ``(signals, steps)``."""
-    changes = (np.flatnonzero((parts[:, 1:] != parts[:, :-1]).any(0)) + 1).tolist()
-    yield from zip([0, *changes], [*changes, parts.shape[1]], strict=True)
-
-
-def _in_turn(known: Bytes, visits: Floats, values: Floats, there: Bools, most: Floats) -> Floats:
-    """
-    Return the mean *known* of so many *visits* after further *values*, ``(signals, steps)``, one by one.
-
-    Each moves it by one over the visits until then, of which at most so many count.
-    """
-    before = visits[:, None] + np.cumsum(there, axis=1) - there
-    weight = there / (np.minimum(before, most[:, None]) + 1.0)
-    # What is left of each at the end, and last of what was known.
-    left = np.cumprod(np.concatenate([np.ones((len(known), 1)), 1.0 - weight[:, ::-1]], axis=1), axis=1)
-    return np.asarray(known * left[:, -1] + (weight * values * left[:, -2::-1]).sum(1))

@@ -14,6 +14,7 @@ is usual, until that has lasted for so long that it is the new usual. For signal
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -22,12 +23,15 @@ import numpy.typing as npt
 from holter.surprise.baseline import SETTLED_PERIODS, Baseline
 from holter.surprise.bytewise import Block
 from holter.surprise.extremes import Extremes
+from holter.surprise.lesson import Lesson
 from holter.surprise.memory import Memory
 from holter.surprise.normal import Bools, Floats
 from holter.surprise.ranks import GRID, TIED, Ranks
+from holter.surprise.scatter import Scatter
 from holter.surprise.shares import BY_WAY, STATISTICS
-from holter.surprise.steadiness import Steadiness, pace_of
-from holter.surprise.stride import DRIFTS, VALUES, WALKS, Known, Now, sides, step
+from holter.surprise.steadiness import Steadiness
+from holter.surprise.stride import DRIFTS, VALUES, WALKS, Known, Now, step
+from holter.surprise.unusual import Unusual
 from holter.surprise.walks import Tails, excess_of, level_of
 
 BLOCK: Final = 32
@@ -55,13 +59,8 @@ _MOSTLY: Final = 0.5
 _UP_STEPS: Final = 100.0
 """A walk of a steady signal that is so high at the end of a block teaches nothing of what is usual."""
 _CUT_STEPS: Final = 10_000.0
-_MOST_UNUSUAL: Final = 500
-_OFTEN: Final = 0.25
-_OFTEN_PACE: Final = 1.0 / 64
-"""What is unusual at more than so many of the steps of the last two thousand is learnt from all the same."""
 _KEPT: Final = 500.0
 """For so many values counts what was usual before."""
-_SCATTER_STEPS: Final = 1_000.0
 
 
 class Detector:
@@ -78,6 +77,7 @@ class Detector:
         """Which way each signal is trouble."""
         self.way[:] = direction
         self.ranks, self.baseline = Ranks(count), Baseline(count, step_seconds)
+        self.scatter = Scatter(count, self.baseline.period_steps, is_daily=self.baseline.is_daily)
         self.tails = Tails(count, BLOCK, _LEVEL, _HANGING * _INDEPENDENT)
         self.extremes, self.memory, self.steadiness = Extremes(count), Memory(count), Steadiness(count)
         self.origin = np.full(count, np.nan)
@@ -91,14 +91,7 @@ class Detector:
         """How many steps ago each walk was 0."""
         self._anew = np.zeros(0, np.intp), self.lasting[:, :0]
         """Which signals' walks began anew at the last update, and how long ago they were 0 then."""
-        self.scatter = np.ones(count, np.float32)
-        """The mean square of scores about what is usual."""
-        self.square = np.tile(np.array([[1.0], [1.35]], np.float32), (1, count))
-        """Mean and variance of the squares of scores, bounded, over their scatter."""
-        self.unusual = np.zeros(count, np.float32)
-        """For how many steps each signal has been unusual of late."""
-        self.often = np.zeros(count, np.float32)
-        """At which share of the steps, in the long run."""
+        self.unusual = Unusual(count)
         self.held = np.zeros(count, np.int8)
         self._are_held = False
         self.asked = np.full(count, np.inf, np.float32)
@@ -108,7 +101,6 @@ class Detector:
         self._highest = np.zeros((WALKS, count), np.float32)
         self._values = np.full((count, BLOCK), np.nan, np.float32)
         self._scores = Block(count, BLOCK)
-        self._high = np.zeros(count, np.uint32)
         self._places = np.zeros((1, BLOCK), np.float32)
         self._now: npt.ArrayLike = 0.0
         self._at = 0
@@ -143,7 +135,8 @@ class Detector:
         self.age += known
         self.judged = judged = self.is_judging if all_known else known & self.is_judging
         scores, self.heights = np.empty(self.count), self._state
-        unusual = step(Now(moved, self.baseline.usual(places), judged, scores), self._known)
+        now = Now(moved, self.baseline.usual(places), self.scatter.per_scatter(places), judged, scores)
+        unusual = step(now, self._known)
         self._scores[:, at] = scores
         if not unusual and not self._are_held:
             return np.zeros(self.count, np.bool_)
@@ -157,7 +150,7 @@ class Detector:
             high |= self.held > 0
         if not high.any():
             return high
-        self._high |= high.astype(np.uint32) << np.uint32(at)
+        self.unusual.note(high, at)
         alarms: Bools = (heights > self._thresholds).any(0) & judged & ~self.is_unjudgeable
         anew = (heights > self._anew_heights).any(0) & judged
         if anew.any():
@@ -202,8 +195,8 @@ class Detector:
 
     def range_of(self, row: int) -> tuple[float, float]:
         """Return between which values 95 of 100 of a signal's lie at this time, by what it did so far."""
-        usual = float(self.baseline.usual(self.baseline.places(self._now))[row])
-        reach = 2.0 * float(np.sqrt(self.scatter[row]))
+        places = self.baseline.places(self._now)
+        usual, reach = float(self.baseline.usual(places)[row]), 2.0 * math.sqrt(self.scatter.squares(places)[row])
         low, high = np.interp([usual - reach, usual + reach], GRID, self.ranks.quantiles[row])
         return float(low + self.origin[row]), float(high + self.origin[row])
 
@@ -222,80 +215,79 @@ class Detector:
 
     def _learn(self) -> None:
         """Take in the block that is full."""
-        values, judging = self._values, self.is_judging
-        there = np.isfinite(values)
-        has = judging & there.any(1)
+        values, there = self._values, np.isfinite(self._values)
+        with np.errstate(divide="ignore"):
+            cut, up = self.tails.heights_for(self._shared(_CUT_STEPS, _UP_STEPS / _RUNS)[:, :WALKS])
+        self._learn_heights(there, cut)
+        is_usual, is_new_usual = self.unusual.end(BLOCK)
+        if np.count_nonzero(is_new_usual):
+            self.walks[:, is_new_usual], self._highest[:, is_new_usual] = 0.0, 0.0
+            self.held[is_new_usual] = 0
+            # While the time of the day gets known ranks go on to mean what they do.
+            anew = is_new_usual & ~self.baseline.is_settling(self._lived())
+            self.ranks.known[anew] = np.minimum(self.ranks.known[anew], _KEPT)
+        is_up = np.asarray((self.walks > up).any(0))
+        held = is_up & (self.steadiness.share >= _MOSTLY) & ~is_new_usual
+        judged = there & self.is_judging[:, None]
+        lesson = Lesson(
+            self._scores.scores(), np.broadcast_to(self._places.astype(np.float64), there.shape), judged,
+            judged & is_usual, held, self._lived(), self.steadiness.share,
+        )  # fmt: skip
+        self._learn_scatter(lesson, is_up)
+        self._learn_usual(lesson)
+        taught = there & is_usual & ~held[:, None]
+        past = self.baseline.ranked(self.ranks.known)
+        self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)), past)
+        values[:], self._at = np.nan, 0
+        self.prepare()
+
+    def _lived(self) -> Floats:
+        lived: Floats = np.nan_to_num(np.asarray(self._now, float) - self.began)
+        return lived
+
+    def _learn_heights(self, there: Bools, cut: Floats) -> None:
+        """Take in how high walks and values got, of a long trouble only within its first block."""
+        values = self._values
         most, least = np.where(there, values, -np.inf).max(1), np.where(there, values, np.inf).min(1)
         outside = (np.stack([most, least]) - self._median) / self._unit
-        with np.errstate(divide="ignore"):
-            cut = self.tails.heights_for(self._shared(_CUT_STEPS)[:WALKS])
-        # Of a long trouble only its first block tells of what the walks and the values did before.
-        is_told = has & (self.unusual < BLOCK)
-        is_steady = self.steadiness.share >= _MOSTLY
-        is_over = (self.walks <= self.tails.level) | ~is_steady
+        is_told = self.is_judging & there.any(1) & (self.unusual.steps < BLOCK)
+        is_over = (self.walks <= self.tails.level) | (self.steadiness.share < _MOSTLY)
         self.tails.learn(self._highest.astype(np.float64), cut, is_told, is_over)
         self._highest[is_over] = 0.0
         self.extremes.learn(np.log1p(np.maximum(outside, 0.0)), there.sum(1), is_told)
-        is_high = (self._high[:, None] >> np.arange(BLOCK, dtype=np.uint32)) & np.uint32(1) > 0
-        is_new_usual = self.unusual >= _MOST_UNUSUAL
-        highs = is_high.sum(1)
-        self.unusual = np.maximum(self.unusual + 2.0 * highs - BLOCK, 0.0).astype(np.float32)
-        if np.count_nonzero(is_new_usual):
-            self.unusual[is_new_usual & (highs == 0)] = 0.0
-            self.walks[:, is_new_usual], self._highest[:, is_new_usual] = 0.0, 0.0
-            self.held[is_new_usual] = 0
-            self.ranks.known[is_new_usual] = np.minimum(self.ranks.known[is_new_usual], _KEPT)
-        # What is unusual that often is not.
-        self.often += _OFTEN_PACE * (highs / BLOCK - self.often)
-        taught = there & (~is_high | (is_new_usual | (self.often > _OFTEN))[:, None])
-        with np.errstate(divide="ignore"):
-            up = self.tails.heights_for(self._shared(_UP_STEPS)[:WALKS] / _RUNS)
-        is_up = np.asarray((self.walks > up).any(0))
-        held = is_up & is_steady & ~is_new_usual
-        places = np.broadcast_to(self._places.astype(np.float64), values.shape)
-        scores = self._scores.scores()
-        self._learn_scatter(scores, places, taught & judging[:, None], is_up, held)
-        taught &= ~held[:, None]
+
+    def _learn_usual(self, lesson: Lesson) -> None:
         baseline = self.baseline
         used, weekly = baseline.is_used.copy(), baseline.is_weekly.copy()
-        lived = np.nan_to_num(np.asarray(self._now, float) - self.began)
-        baseline.learn(
-            scores, places, taught & judging[:, None], there & judging[:, None], lived, steady=self.steadiness.share
-        )
-        # About another baseline the walks are others; a time of the day that was seen once is not the last word.
-        ended = lived - SETTLED_PERIODS * baseline.period_seconds
-        is_settled = (ended > 0.0) & (ended <= BLOCK * self.step_seconds) & used
-        changed = (used != baseline.is_used) | (weekly != baseline.is_weekly) | is_settled
+        baseline.learn(lesson)
+        # About another baseline the walks are others.
+        changed = (used != baseline.is_used) | (weekly != baseline.is_weekly)
         if np.count_nonzero(changed):
-            self.walks[:, changed], self._highest[:, changed] = 0.0, 0.0
-            self.tails.forget(changed)
-            self.memory.forget(changed)
+            self._begin_anew(changed)
             self.steadiness.forget(changed)
-            for was, now, error in (
-                (used, baseline.is_used, baseline.error),
-                (weekly, baseline.is_weekly, baseline.week_error),
-            ):
-                begins = ~was & now
-                self.scatter[begins] *= error[1, begins] / error[0, begins]
-        self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)))
-        values[:], self._high[:], self._at = np.nan, 0, 0
-        self.prepare()
+            begins = baseline.is_used & ~used
+            self.ranks.known[begins] = np.maximum(self.ranks.known[begins], baseline.ranked_from)
+            self.scatter.overall[begins] *= baseline.error[1, begins] / baseline.error[0, begins]
+            begins = baseline.is_weekly & ~weekly
+            self.scatter.overall[begins] *= baseline.week_error[1, begins] / baseline.week_error[0, begins]
+        # As the time of the day gets known they get lower by far: what they did before tells nothing.
+        for periods in (1.0, SETTLED_PERIODS):
+            self._begin_anew(baseline.has_been_used_for(periods, lesson.lived, BLOCK))
 
-    def _learn_scatter(self, scores: Floats, places: Floats, taught: Bools, is_up: Bools, held: Bools) -> None:
-        residual = np.where(taught, scores - self.baseline.usual_each(places), 0.0)
-        count = taught.sum(1)
-        total = np.maximum(count, 1)
-        pace = np.maximum(pace_of(_SCATTER_STEPS, self.steadiness.share), 1.0 / (self.age + 30.0))
-        gain = np.where((count > 0) & ~held, np.minimum(count * pace, 1.0), 0.0)
-        low, high = sides(self.way)[:, :, None]
-        bounded = np.where(taught, np.minimum(np.maximum(residual * self._per_scatter[:, None], low), high), 0.0) ** 2
-        variance = np.where(taught, (bounded - self.square[0][:, None]) ** 2, 0.0).sum(1) / total
-        squares = np.minimum(residual**2, 9.0 * self.scatter[:, None] + 0.01).sum(1) / total
-        self.scatter += gain * (squares - self.scatter)
-        self.square[0] += gain * (bounded.sum(1) / total - self.square[0])
-        self.square[1] += gain * (variance - self.square[1])
+    def _begin_anew(self, which: Bools) -> None:
+        """Let walks of other scores begin anew, and what is known of them count for little."""
+        if np.count_nonzero(which):
+            self.walks[:, which], self._highest[:, which] = 0.0, 0.0
+            self.tails.forget(which)
+            self.memory.forget(which)
+
+    def _learn_scatter(self, lesson: Lesson, is_up: Bools) -> None:
+        count = lesson.taught.sum(1)
+        residual = np.where(lesson.taught, lesson.scores - self.baseline.usual_each(lesson.places), 0.0)
+        in_use = self.baseline.periods_in_use(lesson.lived)
+        relative = self.scatter.learn(residual, lesson, in_use, self.way, self.age)
         self.steadiness.learn(residual, count >= BLOCK // 2, self.memory.blocks, is_up)
-        self.memory.learn(residual.sum(1) / total, count >= BLOCK // 2)
+        self.memory.learn(relative.sum(1) / np.maximum(count, 1), count >= BLOCK // 2)
 
     def grown(self, count: int) -> Detector:
         """Return a detector of *count* signals, of which the first are these; between two blocks or within one."""
@@ -323,30 +315,29 @@ class Detector:
     def arrays(self) -> list[tuple[npt.NDArray[Any], int]]:
         """Return all that is known, array by array, each with the axis that runs over the signals."""
         ranks, baseline, tails, memory = self.ranks, self.baseline, self.tails, self.memory
-        extremes = self.extremes
+        extremes, scatter, unusual, steadiness = self.extremes, self.scatter, self.unusual, self.steadiness
         return [
-            *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.steps)),
+            *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.beside, baseline.steps)),
             *((one, 0) for one in (baseline.day.means, baseline.day.visits, baseline.week.means, baseline.week.visits)),
-            *((one, 0) for one in (baseline.is_used, baseline.is_weekly, memory.sum, memory.blocks, self.origin)),
-            *((one, 0) for one in (self.began, self.age, self.scatter, self.unusual, self.asked, self.held, self.way)),
-            *((one, 0) for one in (baseline.beside, self.often, self.steadiness.swing, self.steadiness.follows)),
-            *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance)),
-            *((one, 1) for one in (tails.level, tails.excess, tails.blocks)),
-            *((one, 1) for one in (self.walks, self.square, self._highest)),
-            *((one, 0) for one in (self._values, self._scores.held, self._high, extremes.blocks, extremes.values)),
-            *((one, 1) for one in (extremes.top, self.lasting)),
+            *((one, 0) for one in (baseline.is_used, baseline.used_from, baseline.is_weekly, memory.sum)),
+            *((one, 0) for one in (memory.blocks, scatter.overall, scatter.hours, unusual.steps, unusual.often)),
+            *((one, 0) for one in (unusual.high, steadiness.swing, steadiness.follows, self.origin, self.began)),
+            *((one, 0) for one in (self.age, self.asked, self.held, self.way, self._values, self._scores.held)),
+            *((one, 0) for one in (extremes.blocks, extremes.values)),
+            *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance, scatter.square)),
+            *((one, 1) for one in (tails.level, tails.excess, tails.blocks, extremes.top)),
+            *((one, 1) for one in (self.walks, self.lasting, self._highest)),
         ]
 
     def prepare(self) -> None:
         """Derive what each update needs, after a block or a change of the arrays."""
         self.ranks.prepare()
         self.baseline.prepare()
+        self.scatter.prepare(self.baseline.is_used)
         self._are_new = bool(np.isnan(self.origin).any())
         self._are_held = bool(self.held.any())
         self.is_judging: Bools = self.ranks.known >= LEAST_VALUES
         self.is_unjudgeable = self.memory.is_long
-        self._per_scatter = (1.0 / np.sqrt(np.maximum(self.scatter, 0.02))).astype(np.float32)
-        self._per_square = (1.0 / np.sqrt(np.maximum(self.square[1], 0.05))).astype(np.float32)
         median, near, far = self.ranks.spread()
         self._median = median.astype(np.float32)
         self._is_at_end = self.ranks.is_at_end
@@ -354,7 +345,7 @@ class Detector:
         self._unit = (unit * [[1.0], [-1.0]]).astype(np.float32)
         # About a time of the day scores scatter more at some hours than at others, and walks go higher.
         steadiness = self.steadiness
-        steadiness.prepare(self.scatter, self.memory.blocks, ~self.baseline.is_used)
+        steadiness.prepare(self.scatter.overall, self.memory.blocks, ~self.baseline.is_used)
         expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
         self.tails.expect(expected, _STEADY_EXCESSES * steadiness.share[None, :])
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
@@ -365,8 +356,11 @@ class Detector:
             [_RUNS * self.tails.steps_until(heights[:WALKS]), self.extremes.steps_until(heights[VALUES])]
         )
 
-    def _heights_for(self, steps: Floats) -> Floats:
-        return np.concatenate([self.tails.heights_for(steps[:WALKS] / _RUNS), self.extremes.heights_for(steps[VALUES])])
+    def _heights_for(self, *steps: npt.ArrayLike) -> Floats:
+        """Return the heights that all statistics of a signal together come to once in so many *steps*, of each."""
+        shared = self._shared(*steps)
+        walks, values = self.tails.heights_for(shared[:, :WALKS] / _RUNS), self.extremes.heights_for(shared[:, VALUES])
+        return np.concatenate([walks, values], axis=1)
 
     @property
     def _spent(self) -> Floats:
@@ -375,21 +369,19 @@ class Detector:
         spent[VALUES] *= ~self._is_at_end
         return np.asarray(spent / spent.sum(0))
 
-    def _shared(self, steps: npt.ArrayLike) -> Floats:
+    def _shared(self, *steps: npt.ArrayLike) -> Floats:
         """Return after how many steps each statistic may call for an alarm, so that all together do after *steps*."""
-        shared: Floats = np.asarray(steps, float) / self._spent
-        return shared
+        return np.stack([np.broadcast_to(one, (1, self.count)) for one in steps]) / self._spent
 
     def _set_thresholds(self) -> None:
         with np.errstate(divide="ignore"):
-            thresholds = self._heights_for(self._shared(self.asked))
-            unusual = self._heights_for(self._shared(_UNUSUAL_STEPS))
+            thresholds, unusual = self._heights_for(self.asked, _UNUSUAL_STEPS)
             self._thresholds = self._anew_heights = thresholds.astype(np.float32)
             if (self.asked < _ANEW_STEPS).any():
-                anew = np.maximum(thresholds, self._heights_for(self._shared(_ANEW_STEPS)))
+                anew = np.maximum(thresholds, self._heights_for(_ANEW_STEPS)[0])
                 self._anew_heights = anew.astype(np.float32)
         self._unusual_heights = np.minimum(unusual, thresholds).astype(np.float32)
         self._known = Known(
-            self._state, self._highest, self.lasting, self.ranks.quantiles, self.ranks.furthest, self._per_scatter,
-            self.square, self._per_square, self._unit, self._unusual_heights, self._median, self.way, TIED, GRID,
+            self._state, self._highest, self.lasting, self.ranks.quantiles, self.ranks.furthest, self.scatter.square,
+            self.scatter.per_square, self._unit, self._unusual_heights, self._median, self.way, TIED, GRID,
         )  # fmt: skip

@@ -45,17 +45,12 @@ _AT_ONCE: Final = 1_000
 
 
 class Ranks:
-    """
-    The past of *count* signals; 64 quantiles of 4 bytes and a count each.
+    """The past of *count* signals; 64 quantiles of 4 bytes and a count each."""
 
-    What is older counts less once *most* values are known: the past is at most that long.
-    """
-
-    def __init__(self, count: int, *, most: float = 4_000.0) -> None:
+    def __init__(self, count: int) -> None:
         self.quantiles = np.zeros((count, QUANTILES), np.float32)
         self.known = np.zeros(count, np.float32)
-        """How many values the past of each signal stands for; not bounded by *most*."""
-        self._most = most
+        """How many values were seen of each signal."""
         self.prepare()
 
     def prepare(self) -> None:
@@ -88,17 +83,21 @@ class Ranks:
         middle, ends = self.quantiles[:, [_MIDDLE]], self.quantiles[:, [-1, 0]]
         return np.asarray((middle == ends) & (ends[:, :1] > ends[:, 1:])).T
 
-    def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
-        """Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*."""
+    def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], past: npt.NDArray[np.float32]) -> None:
+        """
+        Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*.
+
+        That counts for as many values as *past* says of each signal: where these are fewer than are known, what is
+        older counts less.
+        """
         # What a few thousand need at once stays in the cache, and memory for a moment small.
         for first in range(0, len(rows), _AT_ONCE):
-            self._merge(block, rows[first : first + _AT_ONCE])
+            self._merge(block, rows[first : first + _AT_ONCE], past)
 
-    def _merge(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]) -> None:
+    def _merge(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], past: npt.NDArray[np.float32]) -> None:
         new = block[rows].astype(np.float64)
         there = np.isfinite(new)
-        known = self.known[rows]
-        old = np.minimum(known, self._most)
+        known, old = self.known[rows], past[rows]
         values = np.concatenate([self.quantiles[rows].astype(np.float64), np.where(there, new, np.inf)], axis=1)
         # Without a past its quantiles say nothing.
         values[known <= 0, :QUANTILES] = np.inf

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from holter.signals import longer
 from holter.surprise import kept
+from holter.surprise.baseline import SETTLED_PERIODS
 from holter.surprise.detector import BLOCK, Detector
 from holter.surprise.extremes import KEPT
 from holter.surprise.normal import Floats
@@ -29,6 +30,8 @@ _LEAST_STEPS: Final = 640
 MOST_SIGNALS: Final = 100_000
 _LOOK_STEPS: Final = 5
 _PERIODS: Final = 3.0
+"""Of fewer days only one is known."""
+_KNOWN_PERIODS: Final = SETTLED_PERIODS + 0.5
 _SUDDEN_STEPS: Final = 60
 """What was on its way for no longer than that came suddenly."""
 _MOVED_STEPS: Final = 300.0
@@ -126,8 +129,11 @@ class Rhythm:
         return np.where(is_told, usual + (judged - usual) * weights, judged)
 
     def _may_be_the_hour(self, row: int, alarm: Alarm, time_seconds: float) -> bool:
-        """Whether what came slowly may be the time of the day, of which before three days were seen one is known."""
-        is_young = time_seconds - self.detector.began[row] < _PERIODS * self.detector.baseline.period_seconds
+        """Whether what came slowly may be the time of the day, which is not known well yet."""
+        baseline = self.detector.baseline
+        age = time_seconds - self.detector.began
+        in_use = baseline.periods_in_use(age)[row]
+        is_young = age[row] < _PERIODS * baseline.period_seconds or 0.0 <= in_use < _KNOWN_PERIODS
         return bool(is_young and alarm.since_seconds > _SUDDEN_STEPS * self.step_seconds)
 
     def moved(self) -> list[int]:
@@ -224,6 +230,11 @@ class Rhythm:
         """Return the rows of at most so many signals that are judged, those first that are known for longest."""
         known = np.flatnonzero((self._numbers >= 0) & self.detector.is_judging)
         return known[np.argsort(-self.detector.age[known], kind="stable")][:most]
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes `save` returns of a signal."""
+        return kept.bytes_of(self.detector)
 
     def save(self, most: int) -> tuple[Numbers, list[bytes]]:
         """Return at most so many signals, those first that are known for longest, with what was learnt of each."""

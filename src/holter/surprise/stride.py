@@ -40,6 +40,7 @@ class Now(NamedTuple):
 
     values: _Single
     usual: Floats
+    per_scatter: _Single
     judged: Bools
     scores: Floats
 
@@ -54,7 +55,6 @@ class Known(NamedTuple):
     """For how many steps each walk has been above 0."""
     quantiles: _Single
     furthest: _Single
-    per_scatter: _Single
     square: _Single
     per_square: _Single
     unit: _Single
@@ -68,7 +68,7 @@ class Known(NamedTuple):
 def step_in_numpy(now: Now, known: Known) -> int:
     """Let the walks of signals take a step; return how many of their statistics are unusually high."""
     now.scores[:] = scores_of(now.values, known.quantiles, known.furthest)
-    clipped = np.minimum(np.maximum((now.scores - now.usual) * known.per_scatter, -CLIP), CLIP)
+    clipped = np.minimum(np.maximum((now.scores - now.usual) * now.per_scatter, -CLIP), CLIP)
     walks = known.state[:WALKS]
     step = np.empty(walks.shape)
     np.subtract(clipped, DRIFTS[:, None], out=step[RISE])

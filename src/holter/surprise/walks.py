@@ -63,19 +63,18 @@ class Tails:
         """Let the mean *excess* that theory expects of each walk now count for so many excesses more."""
         self._expected, self._weight = excess, weight
 
-    @property
-    def _mean(self) -> Floats:
-        """Return the mean excess, with what is expected."""
-        weight = self._weight / self.excesses
-        return np.asarray(self.excess + weight * (self._expected - self.excess))
+    def _known(self) -> tuple[Floats, Floats]:
+        """Return how many excesses the mean rests on, and the mean, with what is expected."""
+        excesses = self.excesses
+        return excesses, np.asarray(self.excess + self._weight / excesses * (self._expected - self.excess))
 
     def _counted(self, most: float) -> Floats:
         return _PRIOR_BLOCKS + (1.0 - _QUANTILE) * np.minimum(self.blocks, most).astype(np.float64)
 
     def steps_until(self, heights: Floats) -> Floats:
         """Return after how many steps, in the mean, each of the *heights* is reached while nothing changes."""
-        excesses = self.excesses
-        above = np.maximum(heights - self.level, 0.0) / (excesses * self._mean)
+        excesses, mean = self._known()
+        above = np.maximum(heights - self.level, 0.0) / (excesses * mean)
         log_share = np.log(1.0 - _QUANTILE) - excesses * np.log1p(above)
         steps: Floats = self.block * np.exp(np.minimum(-log_share, 600.0))
         # Below the level all that is known is that it is nothing unusual.
@@ -87,10 +86,10 @@ class Tails:
 
     def heights_for(self, steps: Floats) -> Floats:
         """Return the height that each is above once in so many *steps*, in the mean; infinite for infinite steps."""
-        excesses = self.excesses
+        excesses, mean = self._known()
         times = np.maximum(steps * ((1.0 - _QUANTILE) / self.block), 1.0)
         with np.errstate(over="ignore"):
-            above: Floats = self.level + excesses * self._mean * np.expm1(np.log(times) / excesses)
+            above: Floats = self.level + excesses * mean * np.expm1(np.log(times) / excesses)
         return above
 
     def learn(self, maxima: Floats, limit: Floats, learns: Bools, is_over: Bools) -> None:

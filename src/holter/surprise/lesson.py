@@ -1,0 +1,25 @@
+"""What a block of steps has to teach."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from holter.surprise.normal import Bools, Floats
+
+
+class Lesson(NamedTuple):
+    """A block of ``(signals, steps)``, and of each signal what is known of it as a whole."""
+
+    scores: Floats
+    places: Floats
+    """Those of `Baseline`."""
+    there: Bools
+    """Which there are, of signals that are judged."""
+    taught: Bools
+    """Which of them tell of what is usual."""
+    held: Bools
+    """Of which signals that is not for sure, as they are on their way to an alarm."""
+    lived: Floats
+    """For how many seconds each signal has been seen."""
+    steady: Floats
+    """How steady it is, 0 to 1."""

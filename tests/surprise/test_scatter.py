@@ -1,0 +1,68 @@
+"""How far scores lie about the usual: by the hour, where the same noise moves ranks more at one than at another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from holter.surprise.detector import Detector
+from holter.surprise.kept import packed, unpack
+
+MINUTE, DAY, SIGNALS = 60.0, 1_440, 30
+
+
+def swinging(random: np.random.Generator, step: int, noise: float = 0.5) -> np.ndarray:
+    """Return what signals say whose noise is a tenth of their daily swing, or less or more."""
+    return 5.0 * np.sin(2 * np.pi * step / DAY) + noise * random.normal(size=SIGNALS)
+
+
+@pytest.fixture(scope="module")
+def taught() -> Detector:
+    """A detector after six days, in which there was no alarm from the third on."""
+    random, detector, alarms = np.random.default_rng(1), Detector(SIGNALS, step_seconds=MINUTE), 0
+    detector.ask(1e7)
+    for step in range(6 * DAY):
+        found = int(detector.update(swinging(random, step), step * MINUTE).sum())
+        alarms += found if step >= 3 * DAY else 0
+    assert alarms == 0
+    return detector
+
+
+def copied(detector: Detector) -> Detector:
+    """Return one that goes on from what is kept of it."""
+    rows, other = np.arange(SIGNALS), Detector(SIGNALS, step_seconds=MINUTE)
+    unpack(other, rows, packed(detector, rows))
+    other.prepare()
+    other.ask(1e5)
+    return other
+
+
+def test_each_hour_has_its_own(taught: Detector) -> None:
+    """At the height of the swing, where values crowd, scores scatter at least three times as much as on the way."""
+    squares = [taught.scatter.squares(np.array(2.0 * hour)).mean() for hour in range(24)]
+    assert (squares[6] > 9 * squares[1], squares[18] > 9 * squares[13]) == (True, True)
+    assert taught.baseline.is_used.all()
+
+
+@pytest.mark.parametrize("hour", [1, 6, 13, 18])
+def test_a_shift_by_the_noise_is_found_at_any_hour(taught: Detector, hour: int) -> None:
+    """By 1 where values scatter by 0.5 about a swing of 5: within half an hour, though that is a tenth of it."""
+    random, detector = np.random.default_rng(2), copied(taught)
+    found = np.zeros(SIGNALS, bool)
+    for step in range(6 * DAY, 6 * DAY + 60 * hour + 30):
+        is_off = step >= 6 * DAY + 60 * hour
+        alarms = detector.update(swinging(random, step) + is_off, step * MINUTE)
+        found |= alarms & is_off
+    assert found.mean() >= 0.8
+
+
+def test_before_the_time_of_the_day_is_used_all_hours_are_one() -> None:
+    """And so where steps are too short for it."""
+    random = np.random.default_rng(3)
+    for seconds in (10.0, MINUTE):
+        detector = Detector(SIGNALS, step_seconds=seconds)
+        for step in range(1_000):
+            detector.update(random.normal(size=SIGNALS), step * seconds)
+        of_hours = {float(detector.scatter.squares(np.array(2.0 * hour))[0]) for hour in range(24)}
+        assert len(of_hours) == 1
+        assert next(iter(of_hours)) == pytest.approx(1.0, abs=0.3)
