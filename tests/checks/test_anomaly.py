@@ -14,6 +14,9 @@ from holter.checks.anomaly import Anomaly
 from holter.errors import ConfigurationError
 from holter.metric import Series
 from holter.model import Alert, Process, Reading, Snapshot
+from holter.signals import Key, Value
+from holter.surprise.incident import Incident
+from holter.surprise.rhythm import Alarm
 from simulation import World
 
 PROCESS = Process("sentiment")
@@ -163,6 +166,23 @@ def test_an_incident_goes_on_over_a_restart(lesson: str) -> None:
     assert [(fired[0].id, "resolved")] == [(alert.id, alert.state) for alert in ended]
 
 
+@pytest.mark.parametrize("step_seconds", [10.0, 60.0])
+def test_it_ends_when_the_rhythm_that_told_of_it_has_been_quiet_for_thirty_steps(
+    lesson: str, step_seconds: float
+) -> None:
+    """What only the rhythm of minutes tells of is nothing to the other one, and would end at once."""
+    state, services = json.loads(lesson), Services(seed=3)
+    now = services.world.snapshot().time_ns / 1e9
+    alarm = Alarm(0, "fall", 600.0, (1e6, 1e7, 1e8), step_seconds, (1.0, 2.0))
+    gone = Incident(Key("app.load", (), "value"), alarm, Value(0.5, 0.5, "1", 0), 10, now)
+    check = resumed(json.dumps({**state, "incidents": [gone.save()]}))
+    steps = 0
+    while check._incidents:
+        services.steps(check, 1)
+        steps += 1
+    assert steps == pytest.approx(30 * step_seconds / 10.0, abs=2)
+
+
 def test_states_are_shown() -> None:
     """Learning first, judging after 64 values."""
     check, services = Anomaly(), Services(1)
@@ -214,9 +234,9 @@ def test_more_than_the_budget_explains_loosens_the_thresholds_and_says_so_once(l
 def test_what_does_not_fit_is_said() -> None:
     """Of more signals than outlive a restart, those that are known for longest do; how many is told."""
     random, check = np.random.default_rng(10), Anomaly()
-    series = {key: Series(key, f"app.gauge{key}", "1", "gauge") for key in range(8_000)}
+    series = {key: Series(key, f"app.gauge{key}", "1", "gauge") for key in range(10_000)}
     for step in range(100):
-        alive = series if step > 5 else {7_999: series[7_999]}
+        alive = series if step > 5 else {9_999: series[9_999]}
         readings = {
             key: Reading(1, 1.0, last=value)
             for key, value in zip(alive, random.normal(size=len(alive)).tolist(), strict=True)
@@ -224,8 +244,8 @@ def test_what_does_not_fit_is_said() -> None:
         check.judge(Snapshot((1_790_000_000 + 10 * step) * 10**9, 10**10, alive, {}, readings))
     state = check.save()
     assert len(json.dumps(state, separators=(",", ":"))) < 2**22
-    assert "app.gauge7999" == state["series"][0][0]
-    assert f"; {len(state['series']):,} of 8,000 outlive a restart" in check.describe()
+    assert "app.gauge9999" == state["series"][0][0]
+    assert f"; {len(state['series']):,} of 10,000 outlive a restart" in check.describe()
 
 
 @pytest.mark.heavy

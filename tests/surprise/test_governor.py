@@ -47,3 +47,16 @@ def test_too_many_loosen_once_and_a_quiet_week_tightens() -> None:
     assert "p50 of predict0" == again.names[0]
     assert again.look(WEEK_SECONDS + 2 * DAY)
     assert again.factor == 1.0
+
+
+def test_a_day_has_a_bound_of_its_own_and_what_comes_all_the_same_has_to_be_ten_times_rarer() -> None:
+    """Three in a day are more than one a week explains, two are not; each further one makes it ten times more."""
+    governor, factors = Governor(1.0), []
+    governor.look(0.0)
+    for hour in range(6):
+        governor.note(DAY * 3 + hour * 3_600.0, "rate of predict")
+        governor.look(DAY * 3 + hour * 3_600.0 + 1)
+        factors.append(governor.factor)
+    assert [1.0, 1.0, 42.0, 420.0, 4_200.0, 42_000.0] == pytest.approx(factors)
+    governor.look(DAY * 3 + 7 * 3_600.0)
+    assert governor.factor == pytest.approx(42_000.0)

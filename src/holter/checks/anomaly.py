@@ -17,14 +17,13 @@ from holter.signals import STATISTICS, WIDTH, Key, Places, Value
 from holter.stretch import Norms, Stretch, Told
 from holter.surprise.governor import WEEK_SECONDS, Governor
 from holter.surprise.incident import Incident
-from holter.surprise.kept import BYTES
 from holter.surprise.rhythm import JUDGING, STATES, UNKNOWN, Alarm, Rhythm
 from holter.words import count, number
 
 _RHYTHMS: Final = (10.0, 60.0)
 _MOST_PER_WEEK: Final = 10_000.0
-_QUIET_SECONDS: Final = 300.0
-"""An incident ends when nothing has moved for so long."""
+_QUIET_STEPS: Final = 30
+"""An incident ends when nothing has moved for so many steps of the rhythm that told of it."""
 _SAVED_BYTES: Final = 4_000_000
 _MOST_SHOWN: Final = 3
 _BASE: Final = 1.05
@@ -42,9 +41,9 @@ class Anomaly:
 
     A signal is *learning* until 64 values are known, 11 minutes at least; *unjudgeable* while it remembers for so
     long that its past tells nothing, or has a value in less than one interval of ten; else *judging*. The time of
-    the day is known once two days were seen and where it tells. What was learnt outlives a restart, where the
-    monitor is in a group (see `start`), as far as it fits into 4 MB: that of some 4,000 signals, those first that are
-    known for longest; `describe` tells where others begin anew.
+    the day is known once two days were seen and where it tells; of what follows it little is told in the first five
+    days. What was learnt outlives a restart, where the monitor is in a group (see `start`), as far as it fits into
+    4 MB: that of some 4,000 signals, those first that are known for longest; `describe` tells where others begin anew.
 
     **The promise**: a value is taken for its rank, and what walks of such ranks did so far tells how far they go by
     themselves; thresholds are those of the predictive distribution, so that what is not known for sure is inside
@@ -132,13 +131,18 @@ class Anomaly:
             return
         now = snapshot.time_ns / 1e9
         fine, coarse = self._rhythms
-        # The quicker rhythm tells sooner that all is well again.
-        numbers = [*fine.moved(), *(number for number in coarse.moved() if not fine.judges(number))]
-        moved = dict.fromkeys(self._places.key(number) for number in numbers)
+        # What a rhythm tells of is over when that rhythm says so: to another it may be nothing from the beginning.
+        by_rhythm = {
+            rhythm.step_seconds: dict.fromkeys(self._places.key(number) for number in rhythm.moved())
+            for rhythm in self._rhythms
+        }
+        moved = by_rhythm[fine.step_seconds] | {
+            key: None for key in by_rhythm[coarse.step_seconds] if not fine.judges(self._places.number(key))
+        }
         left = []
         for alarm, value in sorted(alarms, key=lambda pair: -pair[0].once_in[1]):
             key = self._places.key(alarm.number)
-            incident = next((one for one in self._incidents if one.takes(key, now)), None)
+            incident = next((one for one in self._incidents if one.takes(key, alarm, now)), None)
             if incident is not None:
                 incident.join([key], now)
             else:
@@ -151,9 +155,10 @@ class Anomaly:
             self._governor.note(now, key.words)
             yield incident.alert("firing", snapshot.time_ns)
         for incident in list(self._incidents):
-            if incident.goes_on(moved):
+            step_seconds = incident.first.step_seconds
+            if incident.goes_on(by_rhythm.get(step_seconds, moved)):
                 incident.moved_seconds = now
-            elif not 0 <= now - incident.moved_seconds < _QUIET_SECONDS:
+            elif not 0 <= now - incident.moved_seconds < _QUIET_STEPS * step_seconds:
                 self._incidents.remove(incident)
                 for number in map(self._places.number, incident.keys):
                     for rhythm in self._rhythms:
@@ -239,7 +244,7 @@ class Anomaly:
         """Return series with what was learnt of their signals in each rhythm, those first that are known longest."""
         learnt: dict[int, list[list[tuple[int, bytes]]]] = {}
         for which, rhythm in enumerate(self._rhythms):
-            numbers, contents = rhythm.save(3 * _SAVED_BYTES // 4 // BYTES)
+            numbers, contents = rhythm.save(3 * _SAVED_BYTES // 4 // rhythm.kept_bytes)
             for at, content in zip(numbers.tolist(), contents, strict=True):
                 learnt.setdefault(at // WIDTH, [[] for _ in _RHYTHMS])[which].append((at % WIDTH, content))
         left, saved, names = _SAVED_BYTES, [], 0
@@ -278,10 +283,11 @@ class Anomaly:
         found: list[tuple[list[int], list[bytes]]] = [([], []) for _ in _RHYTHMS]
         for name, pairs, levels, told, norms in saved:
             attributes = tuple((str(one), str(two)) for one, two in pairs)
-            for (numbers, contents), statistics, text in zip(found, levels, told, strict=True):
-                content = base64.b64decode(text, validate=True)
+            parts = zip(found, self._rhythms, levels, told, strict=True)
+            for (numbers, contents), rhythm, statistics, text in parts:
+                content, size = base64.b64decode(text, validate=True), rhythm.kept_bytes
                 numbers += [self._places.number(Key(str(name), attributes, str(one))) for one in statistics]
-                contents += [content[at : at + BYTES] for at in range(0, len(content), BYTES)]
+                contents += [content[at : at + size] for at in range(0, len(content), size)]
             place = self._places.place((str(name), attributes))
             for one, known in zip(self._norms, norms, strict=True):
                 one.set(place, [float(value) for value in known])

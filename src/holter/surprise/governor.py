@@ -8,15 +8,20 @@ from typing import Any, Final
 
 WEEK_SECONDS: Final = 604_800.0
 _SURE: Final = 0.99
-_LEAST_SECONDS: Final = 86_400.0
+_SURE_DAILY: Final = 1.0 - (1.0 - _SURE) / 7
+"""There are seven days to a week."""
+_DAY_SECONDS: Final = 86_400.0
+_AGAIN: Final = 10.0
+"""What comes although it had to be rarer shows that this was not enough: so many times more."""
+_MOST_FACTOR: Final = 1e6
 _MOST: Final = 1_000
 
 
-def bound(mean: float) -> int:
-    """Return the count that a Poisson variable of this *mean* exceeds less than one time in a hundred."""
+def bound(mean: float, sure: float = _SURE) -> int:
+    """Return the count that a Poisson variable of this *mean* does not exceed, to be *sure*: 99 times in a hundred."""
     share = total = math.exp(-mean)
     count = 0
-    while total < _SURE:
+    while total < sure:
         count += 1
         share *= mean / count
         total += share
@@ -27,7 +32,8 @@ class Governor:
     """
     Loosens thresholds where more is notified than the budget explains: above the 99 % bound of a Poisson count.
 
-    Looks at the last week, and at a day at least. ``factor`` is how many times rarer than asked an alarm must be.
+    Looks at the last week, and at the last day. ``factor`` is how many times rarer than asked an alarm must be; each
+    that comes all the same makes it ten times more.
     """
 
     def __init__(self, per_week: float) -> None:
@@ -35,6 +41,8 @@ class Governor:
         self._noted: deque[tuple[float, str]] = deque(maxlen=_MOST)
         self._began: float | None = None
         self.factor = 1.0
+        self._loosened_at = 0
+        """How many incidents there were when thresholds were last loosened."""
         self.notified = 0
         """How many incidents there were in all."""
 
@@ -54,14 +62,18 @@ class Governor:
             self._began = time_seconds
         while self._noted and self._noted[0][0] <= time_seconds - WEEK_SECONDS:
             self._noted.popleft()
-        seconds = min(max(time_seconds - self._began, _LEAST_SECONDS), WEEK_SECONDS)
-        mean = self._per_week * seconds / WEEK_SECONDS
+        seconds = min(max(time_seconds - self._began, _DAY_SECONDS), WEEK_SECONDS)
+        mean, daily = (self._per_week * part / WEEK_SECONDS for part in (seconds, _DAY_SECONDS))
         before = self.factor
         count = len(self._noted)
-        if count > bound(mean):
-            # It tightens again only when the week is within the budget, so that it does not swing.
-            self.factor = max(self.factor, min(2.0 * count / mean, 1e6))
+        today = sum(time > time_seconds - _DAY_SECONDS for time, _ in self._noted)
+        if count > bound(mean) or today > bound(daily, _SURE_DAILY):
+            if self.notified > self._loosened_at:
+                least = 2.0 * max(count / mean, today / daily)
+                more = _AGAIN * self.factor if self.factor > 1.0 else 1.0
+                self.factor, self._loosened_at = min(max(more, least), _MOST_FACTOR), self.notified
         elif count <= mean:
+            # It tightens again only when the week is within the budget, so that it does not swing.
             self.factor = 1.0
         return (before == 1.0) != (self.factor == 1.0)
 
@@ -83,3 +95,4 @@ class Governor:
         if not factor >= 1.0:
             raise ValueError(f"no factor: {factor}")
         self._noted, self._began, self.factor, self.notified = noted, began, factor, notified
+        self._loosened_at = notified

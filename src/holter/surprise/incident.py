@@ -33,9 +33,14 @@ class Incident:
         self.alarmed_seconds = self.moved_seconds = now_seconds
         self.keys: dict[Key, None] = {key: None}
 
-    def takes(self, key: Key, now_seconds: float) -> bool:
-        """Whether an alarm of this signal belongs here."""
-        return key in self.keys or 0 <= now_seconds - self.alarmed_seconds <= _TOGETHER_SECONDS
+    def takes(self, key: Key, alarm: Alarm, now_seconds: float) -> bool:
+        """Whether an *alarm* belongs here: of a signal that does, just after another one, or on its way for as long."""
+        apart = now_seconds - alarm.since_seconds - self.since_ns / 1e9
+        return (
+            key in self.keys
+            or 0 <= now_seconds - self.alarmed_seconds <= _TOGETHER_SECONDS
+            or abs(apart) <= _TOGETHER_SECONDS
+        )
 
     def goes_on(self, moved: Collection[Key]) -> bool:
         """Whether what began it is still unusual, or a third of what came along; of many, one is at any time."""
