@@ -23,7 +23,7 @@ import numpy as np
 from holter.surprise.detector import Detector
 from holter.surprise.news import STEPS, News, rarity
 
-THRESHOLD = 0.212
+THRESHOLD = 0.22
 WEEK_SECONDS = 604_800.0
 ALERTS_PER_WEEK = 0.5
 
