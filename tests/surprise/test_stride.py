@@ -29,7 +29,7 @@ def drawn(random: np.random.Generator, count: int) -> tuple[Now, Known]:
         usual=random.normal(size=count),
         per_scatter=random.uniform(0.5, 7.0, count).astype(single),
         judged=random.random(count) < 0.8,
-        scores=np.empty(count),
+        scores=np.zeros(count, np.int8),
     )
     known = Known(
         state=random.exponential(size=(len(STATISTICS), count)).astype(single),
@@ -63,7 +63,8 @@ def test_in_c_it_is_what_it_is_in_numpy(seed: int, count: int) -> None:
     theirs = copied(*mine)
     assert step_in_numpy(*mine) == NATIVE.step(*theirs)
     for one, other in zip((*mine[0], *mine[1]), (*theirs[0], *theirs[1]), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-12)
+        # Half a step may be rounded up by one and down by the other.
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1 if one.dtype == np.int8 else 1e-12)
 
 
 @native

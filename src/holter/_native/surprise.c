@@ -6,6 +6,9 @@
 enum { QUANTILES = 64, PLACES = QUANTILES + 1, DRIFTS = 2, WALKS = 2 * DRIFTS + 1, STATISTICS = WALKS + 2 };
 /* So few take so little time that it is not worth while to let other threads run. */
 enum { FEW_SIGNALS = 4096 };
+/* Of the bytes that scores are put down in. */
+static const double STEPS = 40.0;
+enum { MOST_STEPS = 127 };
 static const double CLIP = 3.0, SCATTER_DRIFT = 0.3, DRIFT[DRIFTS] = {0.25, 0.75};
 
 typedef struct {
@@ -15,7 +18,7 @@ typedef struct {
     const int8_t *way;
     float *state, *highest;
     uint16_t *lasting;
-    double *scores;
+    int8_t *scores;
     double first, spacing;
     Py_ssize_t count, over;
 } Step;
@@ -75,7 +78,8 @@ static void
 step_one(Step *step, Py_ssize_t index)
 {
     Py_ssize_t count = step->count;
-    double found = step->scores[index] = score(step, index);
+    double found = score(step, index), steps = rint(found * STEPS);
+    step->scores[index] = (int8_t)(steps > MOST_STEPS ? MOST_STEPS : steps < -MOST_STEPS ? -MOST_STEPS : steps);
     double residual = (found - step->usual[index]) * step->per_scatter[index];
     residual = residual < -CLIP ? -CLIP : residual > CLIP ? CLIP : residual;
     for (int drift = 0; drift < DRIFTS; drift++) {
@@ -111,7 +115,7 @@ PyObject *
 surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
     (void)module;
-    static const Py_ssize_t sizes[BUFFERS] = {4, 8, 4, 1, 8, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 1, 8, 8};
+    static const Py_ssize_t sizes[BUFFERS] = {4, 8, 4, 1, 1, 4, 4, 2, 4, 4, 4, 4, 4, 4, 4, 1, 8, 8};
     /* Of how many items each has to be a signal; the table of ties and the grid are one for all. */
     static const Py_ssize_t each[BUFFERS] = {1, 1, 1, 1, 1, STATISTICS, WALKS, WALKS, QUANTILES, 1, 2, 1, 2, STATISTICS,
                                              1, 1, 0, 0};

@@ -103,10 +103,10 @@ class Baseline:
         return np.where(self.is_used, self._by_time(self._rows, places), self.level)
 
     def usual_each(self, places: Floats) -> Floats:
-        """Return the scores that are usual at *places* that are ``(signals, steps)``."""
+        """Return the scores that are usual at *places* that are ``(signals, steps)``, or one row of them for all."""
         level = self.level[:, None]
         if not self._are_used:
-            return np.broadcast_to(level, places.shape)
+            return level.astype(np.float64)
         return np.where(self.is_used[:, None], self._by_time(self._rows[:, None], places), level)
 
     def _by_time(self, rows: npt.NDArray[np.intp], places: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,6 @@ MOST: Final = 127
 Bytes = npt.NDArray[np.int8]
 
 
-class Block:
-    """So many *steps* of scores of *count* signals, set column by column: a byte each."""
-
-    def __init__(self, count: int, steps: int) -> None:
-        self.held: Bytes = np.zeros((count, steps), np.int8)
-
-    def __setitem__(self, where: Any, scores: Floats) -> None:
-        self.held[where] = np.minimum(np.maximum(np.rint(scores * STEPS), -MOST), MOST)
-
-    def scores(self) -> Floats:
-        """Return all of them, to half a step."""
-        return self.held / STEPS
+def in_bytes(scores: Floats) -> Bytes:
+    """Return *scores* to half a step."""
+    return np.minimum(np.maximum(np.rint(scores * STEPS), -MOST), MOST).astype(np.int8)

@@ -41,7 +41,7 @@ class Cycle:
 
     def at(self, rows: npt.NDArray[np.intp], places: Floats) -> Floats:
         """Return what is known of *rows* at *places*, which broadcast with them."""
-        places = once(places) / self._span - 0.5
+        places = places / self._span - 0.5
         before = np.floor(places)
         share = places - before
         part = before.astype(np.intp)
@@ -51,7 +51,7 @@ class Cycle:
 
     def learn(self, values: Floats, places: Floats, counted: Bools, most_visits: Floats) -> None:
         """Take in a block of ``(signals, steps)``, those that are *counted*; older ones weigh *most_visits* at most."""
-        parts = (once(places) / self._span).astype(np.intp) % self.parts
+        parts = (places / self._span).astype(np.intp) % self.parts
         is_in = parts[..., None] == np.arange(self.parts)
         # Of each byte of visits both halves.
         pairs = np.flatnonzero(is_in.reshape(-1, self.parts // 2, 2).any((0, 2)))
@@ -81,8 +81,3 @@ class Cycle:
 
     def _whole(self, numbers: Floats) -> Floats:
         return np.floor(numbers + self._random.random(numbers.shape))
-
-
-def once(places: Floats) -> Floats:
-    """Return *places* as one row where all signals share their time, which is one row shown again and again."""
-    return places[:1] if places.ndim > 1 and not places.strides[0] else places

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holter.surprise.baseline import SETTLED_PERIODS, Baseline
-from holter.surprise.bytewise import Block
+from holter.surprise.bytewise import STEPS
 from holter.surprise.extremes import Extremes
 from holter.surprise.lesson import Lesson
 from holter.surprise.memory import Memory
@@ -100,7 +100,8 @@ class Detector:
         self.judged = np.zeros(count, np.bool_)
         self._highest = np.zeros((WALKS, count), np.float32)
         self._values = np.full((count, BLOCK), np.nan, np.float32)
-        self._scores = Block(count, BLOCK)
+        self._scores = np.zeros((count, BLOCK), np.int8)
+        """In steps of `bytewise`."""
         self._places = np.zeros((1, BLOCK), np.float32)
         self._now: npt.ArrayLike = 0.0
         self._at = 0
@@ -134,7 +135,7 @@ class Detector:
         self._places[:, at] = places
         self.age += known
         self.judged = judged = self.is_judging if all_known else known & self.is_judging
-        scores, self.heights = np.empty(self.count), self._state
+        scores, self.heights = np.empty(self.count, np.int8), self._state
         now = Now(moved, self.baseline.usual(places), self.scatter.per_scatter(places), judged, scores)
         unusual = step(now, self._known)
         self._scores[:, at] = scores
@@ -230,8 +231,8 @@ class Detector:
         held = is_up & (self.steadiness.share >= _MOSTLY) & ~is_new_usual
         judged = there & self.is_judging[:, None]
         lesson = Lesson(
-            self._scores.scores(), np.broadcast_to(self._places.astype(np.float64), there.shape), judged,
-            judged & is_usual, held, self._lived(), self.steadiness.share,
+            self._scores / STEPS, self._places.astype(np.float64), judged, judged & is_usual, held, self._lived(),
+            self.steadiness.share,
         )  # fmt: skip
         self._learn_scatter(lesson, is_up)
         self._learn_usual(lesson)
@@ -322,7 +323,7 @@ class Detector:
             *((one, 0) for one in (baseline.is_used, baseline.used_from, baseline.is_weekly, memory.sum)),
             *((one, 0) for one in (memory.blocks, scatter.overall, scatter.hours, unusual.steps, unusual.often)),
             *((one, 0) for one in (unusual.high, steadiness.swing, steadiness.follows, self.origin, self.began)),
-            *((one, 0) for one in (self.age, self.asked, self.held, self.way, self._values, self._scores.held)),
+            *((one, 0) for one in (self.age, self.asked, self.held, self.way, self._values, self._scores)),
             *((one, 0) for one in (extremes.blocks, extremes.values)),
             *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance, scatter.square)),
             *((one, 1) for one in (tails.level, tails.excess, tails.blocks, extremes.top)),
@@ -371,7 +372,10 @@ class Detector:
 
     def _shared(self, *steps: npt.ArrayLike) -> Floats:
         """Return after how many steps each statistic may call for an alarm, so that all together do after *steps*."""
-        return np.stack([np.broadcast_to(one, (1, self.count)) for one in steps]) / self._spent
+        shared = np.empty((len(steps), 1, self.count))
+        for each, one in zip(shared, steps, strict=True):
+            each[:] = one
+        return np.asarray(shared / self._spent)
 
     def _set_thresholds(self) -> None:
         with np.errstate(divide="ignore"):

@@ -79,7 +79,7 @@ class Extremes:
         That is not kept: it is asked seldom.
         """
         # Of few blocks the upper half; the others are no tail.
-        kept = np.clip(np.floor(self.blocks / 2), 1, KEPT).astype(np.intp)
+        kept = np.minimum(np.maximum(np.floor(self.blocks / 2), 1), KEPT).astype(np.intp)
         level = self.top[:, np.arange(len(kept)), kept - 1].astype(np.float64)
         steps = np.maximum(self.values, 1.0) / kept
         return level, kept, steps, np.log(np.maximum(steps, 3.0))
@@ -94,7 +94,7 @@ class Extremes:
         bend = np.full(ratio.shape, _BENDS[0])
         for low, high, start, step in zip(ratios[:-1], ratios[1:], _BENDS[:-1], np.diff(_BENDS), strict=True):
             bend = np.where(ratio > low, start + step * np.minimum((ratio - low) / (high - low), 1.0), bend)
-        sure = np.where(tells, np.clip((past - _APART) / _APART, 0.0, 1.0), 0.0)
+        sure = np.where(tells, np.minimum(np.maximum((past - _APART) / _APART, 0.0), 1.0), 0.0)
         bend = 1.0 - sure * (1.0 - bend)
         rise = _stretched(_RARITIES[1] + past, bend) - _stretched(np.full_like(bend, _RARITIES[1]), bend)
         expected = np.maximum(level - far, 0.0) / rise * rarity ** (bend - 1.0)

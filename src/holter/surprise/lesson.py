@@ -12,7 +12,7 @@ class Lesson(NamedTuple):
 
     scores: Floats
     places: Floats
-    """Those of `Baseline`."""
+    """Those of `Baseline`; one row where all signals share their time."""
     there: Bools
     """Which there are, of signals that are judged."""
     taught: Bools

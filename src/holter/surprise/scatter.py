@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from holter.surprise.baseline import BINS
 from holter.surprise.bytewise import MOST, Bytes
-from holter.surprise.cycle import once
 from holter.surprise.lesson import Lesson
 from holter.surprise.normal import Bools, Floats
 from holter.surprise.steadiness import pace_of
@@ -114,7 +113,7 @@ class Scatter:
     def _learn_hours(self, squares: Floats, lesson: Lesson, in_use: Floats) -> None:
         taught = lesson.taught & ~lesson.held[:, None]
         rows = np.arange(len(squares))
-        hours = (once(lesson.places) / _SPAN).astype(np.intp) % HOURS
+        hours = (lesson.places / _SPAN).astype(np.intp) % HOURS
         # In its first days of use the time of the day is known ever better: what was before is soon outlived.
         older = np.where(in_use < _DAYS, _FEW_VALUES, max(_DAYS * self._hour_steps, _VALUES))
         for first, last in _runs(hours):
@@ -126,7 +125,7 @@ class Scatter:
             seen = np.minimum(squares[:, first:last], _WITHIN * mean[:, None]).sum(1) / np.maximum(count, 1)
             mean += count / (count + np.where(is_new, 1.0, older)) * (seen - mean)
             power = _EACH_DOUBLING * np.log2(np.maximum(mean, _LEAST_OF_HOUR)) + self._random.random(len(rows))
-            power = np.clip(np.floor(power), -MOST, MOST)
+            power = np.minimum(np.maximum(np.floor(power), -MOST), MOST)
             self.hours[rows, hour] = np.where(self._is_used & (count > 0), power, known)
 
 

@@ -47,7 +47,7 @@ class Steadiness:
     def prepare(self, scatter: _Single, blocks: _Single, can_be: Bools) -> None:
         """Derive what is asked each block, from the *scatter* of scores and how many *blocks* were seen."""
         square = np.maximum(scatter, _LEAST_SCATTER).astype(np.float64)
-        correlation = np.clip(self.follows / square, 0.0, 0.9)
+        correlation = np.minimum(np.maximum(self.follows / square, 0.0), 0.9)
         self.hangs = (1.0 + correlation) / (1.0 - correlation)
         share = _below(self.swing / square, _SWING) * _below(self.hangs, _HANG)
         self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0)
@@ -75,4 +75,4 @@ def pace_of(steps: float, steady: Floats) -> Floats:
 def _below(ratio: Floats, ends: tuple[float, float]) -> Floats:
     """Return 1 where *ratio* is below the first of *ends*, 0 where it is above the second."""
     low, high = ends
-    return np.clip((high - ratio) / (high - low), 0.0, 1.0)
+    return np.asarray(np.minimum(np.maximum((high - ratio) / (high - low), 0.0), 1.0))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holter.ring import NATIVE
+from holter.surprise.bytewise import Bytes, in_bytes
 from holter.surprise.normal import Bools, Floats
 from holter.surprise.ranks import scores_of
 
@@ -42,7 +43,7 @@ class Now(NamedTuple):
     usual: Floats
     per_scatter: _Single
     judged: Bools
-    scores: Floats
+    scores: Bytes
 
 
 class Known(NamedTuple):
@@ -67,8 +68,9 @@ class Known(NamedTuple):
 
 def step_in_numpy(now: Now, known: Known) -> int:
     """Let the walks of signals take a step; return how many of their statistics are unusually high."""
-    now.scores[:] = scores_of(now.values, known.quantiles, known.furthest)
-    clipped = np.minimum(np.maximum((now.scores - now.usual) * now.per_scatter, -CLIP), CLIP)
+    scores = scores_of(now.values, known.quantiles, known.furthest)
+    now.scores[:] = in_bytes(scores)
+    clipped = np.minimum(np.maximum((scores - now.usual) * now.per_scatter, -CLIP), CLIP)
     walks = known.state[:WALKS]
     step = np.empty(walks.shape)
     np.subtract(clipped, DRIFTS[:, None], out=step[RISE])
