@@ -19,6 +19,12 @@ def test_the_bound_is_the_quantile_of_scipy(mean: float) -> None:
     assert stats.poisson.ppf(0.99, mean) == bound(mean)
 
 
+@pytest.mark.parametrize("mean", [501.0, 800.0, 10_000.0])
+def test_the_bound_of_very_many_is_near_that(mean: float) -> None:
+    """Within 1 in 100, however large a budget may be."""
+    assert bound(mean) == pytest.approx(stats.poisson.ppf(0.99, mean), rel=0.01)
+
+
 def test_as_many_as_asked_change_nothing() -> None:
     """In four of five years of one incident a week, at random, nothing is loosened in a typical month."""
     random, loosened = np.random.default_rng(1), 0

@@ -108,7 +108,7 @@ def test_what_came_slowly_is_no_alarm_before_three_days() -> None:
 
 
 def test_of_what_follows_the_hours_nothing_that_is_slow_is_told_before_they_are_known() -> None:
-    """Where the time of the day is in use: a day and a half after that is known to be of use."""
+    """Where the time of the day is in use: two and a half days after that is known to be of use."""
     random, rhythm, minute = np.random.default_rng(6), Rhythm(60.0), 60.0
     alarm = Alarm(5, "rise", 7_200.0, (1e6, 1e7, 1e8), minute, (0.0, 1.0))
     told: dict[int, bool] = {}

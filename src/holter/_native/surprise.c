@@ -1,4 +1,4 @@
-/* A step of the walks of many signals: holter.surprise.detector specifies it. */
+/* A step of the walks of many signals: holter.surprise.stride specifies it. */
 #include "hot.h"
 
 #include <math.h>
@@ -79,7 +79,7 @@ step_one(Step *step, Py_ssize_t index)
 {
     Py_ssize_t count = step->count;
     double found = score(step, index), steps = rint(found * STEPS);
-    step->scores[index] = (int8_t)(steps > MOST_STEPS ? MOST_STEPS : steps < -MOST_STEPS ? -MOST_STEPS : steps);
+    step->scores[index] = (int8_t)(steps >= MOST_STEPS ? MOST_STEPS : steps > -MOST_STEPS ? steps : -MOST_STEPS);
     double residual = (found - step->usual[index]) * step->per_scatter[index];
     residual = residual < -CLIP ? -CLIP : residual > CLIP ? CLIP : residual;
     for (int drift = 0; drift < DRIFTS; drift++) {

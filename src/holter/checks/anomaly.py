@@ -156,7 +156,8 @@ class Anomaly:
             yield incident.alert("firing", snapshot.time_ns)
         for incident in list(self._incidents):
             step_seconds = incident.first.step_seconds
-            if incident.goes_on(by_rhythm.get(step_seconds, moved)):
+            # After a restart a quiet time begins anew.
+            if incident.moved_seconds is None or incident.goes_on(by_rhythm.get(step_seconds, moved)):
                 incident.moved_seconds = now
             elif not 0 <= now - incident.moved_seconds < _QUIET_STEPS * step_seconds:
                 self._incidents.remove(incident)

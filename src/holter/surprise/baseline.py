@@ -8,8 +8,9 @@ slow level alone. That other level hardly moves within the first two days, so th
 its own. What the week adds to that, in parts of three hours, is used once two weeks were seen, and again only where it
 tells.
 
-A score is a rank among what was seen, so a time of the day is only worth what ranks go on to mean. From its use on they
-hardly move; the first two days in use are learnt from all that comes, each outliving those before it; then it is known.
+A score is a rank among what was seen, so a time of the day is only worth what ranks go on to mean. From its use on
+ranks hardly move; the first two days in use are learnt from all that comes, each outliving those before it; then it is
+known.
 """
 
 from __future__ import annotations
@@ -42,15 +43,18 @@ _FADED: Final = 0.125
 """Until then each period outlives those before it, which count for so much of one."""
 _RANKED_STEPS: Final = 4_000.0
 _RANKED_PERIODS: Final = 2.0
-_KNOWN_PERIODS: Final = 1.5
+"""The past in which values are ranked is the longer of both, so that each hour has its part in it."""
+_WHOLE_PERIODS: Final = 1.5
+"""So much of that is needed for ranks to be kept still, and for so much counts that of what begins to be used."""
 _STILL_PERIODS: Final = 10.0
+"""Ranks that are kept still move by a tenth a day."""
 
 
 class Baseline:
     """
     Slow level, time of day and time of week of *count* signals that are sampled each *step_seconds*.
 
-    Where a step is shorter than 30 s the level is all. Else this costs 1.5 bytes for each of 48 and 56 parts, and 40
+    Where a step is shorter than 30 s the level is all. Else this costs 1.5 bytes for each of 48 and 56 parts, and 36
     more.
     """
 
@@ -74,9 +78,13 @@ class Baseline:
         """Whether the time of the day is used."""
         self.used_from = np.zeros(count, np.float32)
         """How old each signal was, in seconds, when that began."""
+        self.days_used = np.zeros(count, np.int8)
+        """How many of the days until it is known well have ended in use."""
+        self.has_ended = np.zeros(count, np.bool_)
+        """Of which signals one of those ended with the last block."""
         self.is_weekly = np.zeros(count, np.bool_)
         """Whether the time of the week is used beside it."""
-        self.ranked_from = _KNOWN_PERIODS * self.period_steps
+        self.ranked_from = _WHOLE_PERIODS * self.period_steps
         """From so many values on ranks go on to mean what they do, where the time of the day is used."""
         # Over a whole period: within one the slow level alone is good at some hours.
         self._error_steps = max(_ERROR_STEPS, self.period_steps)
@@ -145,9 +153,11 @@ class Baseline:
         squares = np.stack([(about**2).sum(1), (left**2).sum(1)]) / total
         self.error += share * (squares - self.error)
         # What ranks meant in the first periods they do not mean later.
-        is_young = self.has_been_used_for(1.0, age_seconds, scores.shape[1])
-        if np.count_nonzero(is_young):
-            self._fade(is_young)
+        days = np.minimum(np.floor(self.periods_in_use(age_seconds)), SETTLED_PERIODS)
+        self.has_ended = days > self.days_used
+        if np.count_nonzero(self.has_ended):
+            self.days_used[self.has_ended] = days[self.has_ended]
+            self._fade(self.has_ended & (days < SETTLED_PERIODS))
         self.day.learn(beside, places, counted, np.full(len(count), self.day.most_visits))
         left = np.where(counted, left - self.is_weekly[:, None] * by_week, 0.0)
         self.beside += np.minimum(count / self._error_steps, 1.0) * left.sum(1) / total
@@ -156,7 +166,7 @@ class Baseline:
         is_used = (age_seconds > 2 * self.period_seconds) & (self.error[1] < least)
         begins = is_used & ~self.is_used
         if np.count_nonzero(begins):
-            self.used_from[begins] = age_seconds[begins]
+            self.used_from[begins], self.days_used[begins] = age_seconds[begins], 0
             self._fade(begins)
         self.is_used = is_used
         least = np.where(self.is_weekly, 1.0, _TELLS) * self.week_error[0]
@@ -175,11 +185,6 @@ class Baseline:
         """Return of which signals the time of the day is in use but not well known."""
         in_use = self.periods_in_use(age_seconds)
         return np.asarray((in_use >= 0.0) & (in_use < SETTLED_PERIODS))
-
-    def has_been_used_for(self, periods: float, age_seconds: Floats, steps: int) -> Bools:
-        """Return of which signals it came to be so many *periods* within the last *steps*."""
-        over = self.periods_in_use(age_seconds) - periods
-        return np.asarray((over >= 0.0) & (over < steps / self.period_steps))
 
     def ranked(self, known: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """

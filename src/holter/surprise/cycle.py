@@ -62,7 +62,9 @@ class Cycle:
             count, total = said @ weights[0]
         else:
             count, total = np.matmul(said[:, :, None], weights)[:, :, 0]
-        powers = np.stack([self.visits[:, pairs] & 15, self.visits[:, pairs] >> 4], axis=2).reshape(len(values), -1)
+        powers = np.stack([self.visits[:, pairs] & 15, self.visits[:, pairs] >> 4], axis=2).reshape(
+            len(values), len(near)
+        )
         visits = np.minimum(np.exp2(powers / _EACH_DOUBLING) - 1.0, most_visits[:, None])
         is_seen = count > 0.0
         known = self.means[:, near]
@@ -70,7 +72,7 @@ class Cycle:
         self.means[:, near] = np.where(is_seen, np.minimum(np.maximum(self._whole(mean), -MOST), MOST), known)
         power = self._whole(_EACH_DOUBLING * np.log2(np.minimum(visits + count, most_visits[:, None]) + 1.0))
         more = np.minimum(power, 15)
-        halves = np.where(is_seen, more, powers).astype(np.uint8).reshape(len(values), -1, 2)
+        halves = np.where(is_seen, more, powers).astype(np.uint8).reshape(len(values), len(pairs), 2)
         self.visits[:, pairs] = halves[:, :, 0] | halves[:, :, 1] << 4
 
     def fade(self, which: Bools, visits: float) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.baseline import SETTLED_PERIODS, Baseline
+from holter.surprise.baseline import Baseline
 from holter.surprise.bytewise import STEPS
 from holter.surprise.extremes import Extremes
 from holter.surprise.lesson import Lesson
@@ -67,7 +67,7 @@ class Detector:
     """
     Judges *count* signals, one value each per *step_seconds*; see the module.
 
-    *direction* is as in `shares`, one for all or one each. Costs 0.9 KiB a signal and, for 100 signals,
+    *direction* is as in `shares`, one for all or one each. Costs 1 KiB a signal and, for 100 signals,
     0.9 us a signal and update; 35 us for one alone. Not thread-safe.
     """
 
@@ -222,8 +222,7 @@ class Detector:
         self._learn_heights(there, cut)
         is_usual, is_new_usual = self.unusual.end(BLOCK)
         if np.count_nonzero(is_new_usual):
-            self.walks[:, is_new_usual], self._highest[:, is_new_usual] = 0.0, 0.0
-            self.held[is_new_usual] = 0
+            self.settle(is_new_usual)
             # While the time of the day gets known ranks go on to mean what they do.
             anew = is_new_usual & ~self.baseline.is_settling(self._lived())
             self.ranks.known[anew] = np.minimum(self.ranks.known[anew], _KEPT)
@@ -268,17 +267,21 @@ class Detector:
             self.steadiness.forget(changed)
             begins = baseline.is_used & ~used
             self.ranks.known[begins] = np.maximum(self.ranks.known[begins], baseline.ranked_from)
+            self.scatter.forget_hours(begins)
             self.scatter.overall[begins] *= baseline.error[1, begins] / baseline.error[0, begins]
             begins = baseline.is_weekly & ~weekly
             self.scatter.overall[begins] *= baseline.week_error[1, begins] / baseline.week_error[0, begins]
         # As the time of the day gets known they get lower by far: what they did before tells nothing.
-        for periods in (1.0, SETTLED_PERIODS):
-            self._begin_anew(baseline.has_been_used_for(periods, lesson.lived, BLOCK))
+        self._begin_anew(baseline.has_ended)
+
+    def settle(self, which: int | Bools) -> None:
+        """Let the walks of the signals that *which* names begin anew: they are as usual, and nothing is on its way."""
+        self.walks[:, which], self._highest[:, which], self.lasting[:, which], self.held[which] = 0.0, 0.0, 0, 0
 
     def _begin_anew(self, which: Bools) -> None:
         """Let walks of other scores begin anew, and what is known of them count for little."""
         if np.count_nonzero(which):
-            self.walks[:, which], self._highest[:, which] = 0.0, 0.0
+            self.settle(which)
             self.tails.forget(which)
             self.memory.forget(which)
 
@@ -287,7 +290,7 @@ class Detector:
         residual = np.where(lesson.taught, lesson.scores - self.baseline.usual_each(lesson.places), 0.0)
         in_use = self.baseline.periods_in_use(lesson.lived)
         relative = self.scatter.learn(residual, lesson, in_use, self.way, self.age)
-        self.steadiness.learn(residual, count >= BLOCK // 2, self.memory.blocks, is_up)
+        self.steadiness.learn(residual, lesson.taught, self.memory.blocks, is_up)
         self.memory.learn(relative.sum(1) / np.maximum(count, 1), count >= BLOCK // 2)
 
     def grown(self, count: int) -> Detector:
@@ -320,9 +323,12 @@ class Detector:
         return [
             *((one, 0) for one in (ranks.quantiles, ranks.known, baseline.level, baseline.beside, baseline.steps)),
             *((one, 0) for one in (baseline.day.means, baseline.day.visits, baseline.week.means, baseline.week.visits)),
-            *((one, 0) for one in (baseline.is_used, baseline.used_from, baseline.is_weekly, memory.sum)),
-            *((one, 0) for one in (memory.blocks, scatter.overall, scatter.hours, unusual.steps, unusual.often)),
-            *((one, 0) for one in (unusual.high, steadiness.swing, steadiness.follows, self.origin, self.began)),
+            *((one, 0) for one in (baseline.is_used, baseline.used_from, baseline.days_used, baseline.is_weekly)),
+            *((one, 0) for one in (memory.sum, memory.blocks, scatter.overall, scatter.hours, unusual.steps)),
+            *(
+                (one, 0)
+                for one in (unusual.often, unusual.high, steadiness.swing, steadiness.follows, self.origin, self.began)
+            ),
             *((one, 0) for one in (self.age, self.asked, self.held, self.way, self._values, self._scores)),
             *((one, 0) for one in (extremes.blocks, extremes.values)),
             *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance, scatter.square)),

@@ -6,8 +6,14 @@ import math
 from collections import Counter, deque
 from typing import Any, Final
 
+import numpy as np
+
+from holter.surprise.normal import score_of
+
 WEEK_SECONDS: Final = 604_800.0
 _SURE: Final = 0.99
+_MANY: Final = 500.0
+"""Above this mean a Poisson variable is as good as normal, and its smallest share too small for a float."""
 _SURE_DAILY: Final = 1.0 - (1.0 - _SURE) / 7
 """There are seven days to a week."""
 _DAY_SECONDS: Final = 86_400.0
@@ -19,6 +25,8 @@ _MOST: Final = 1_000
 
 def bound(mean: float, sure: float = _SURE) -> int:
     """Return the count that a Poisson variable of this *mean* does not exceed, to be *sure*: 99 times in a hundred."""
+    if mean > _MANY:
+        return math.ceil(mean + float(score_of(np.asarray(sure))) * math.sqrt(mean))
     share = total = math.exp(-mean)
     count = 0
     while total < sure:
@@ -32,8 +40,8 @@ class Governor:
     """
     Loosens thresholds where more is notified than the budget explains: above the 99 % bound of a Poisson count.
 
-    Looks at the last week, and at the last day. ``factor`` is how many times rarer than asked an alarm must be; each
-    that comes all the same makes it ten times more.
+    Looks at the last week, and at the last day. ``factor`` is how many times rarer than asked an alarm must be; as long
+    as there are more than the budget explains each that comes all the same makes it ten times more.
     """
 
     def __init__(self, per_week: float) -> None:

@@ -30,7 +30,9 @@ class Incident:
     def __init__(self, key: Key, first: Alarm, value: Value, judged: int, now_seconds: float) -> None:
         self.key, self.first, self.value, self.judged = key, first, value, judged
         self.since_ns = round((now_seconds - first.since_seconds) * 1e9)
-        self.alarmed_seconds = self.moved_seconds = now_seconds
+        self.alarmed_seconds = now_seconds
+        self.moved_seconds: float | None = now_seconds
+        """When something of it was last unusual; None before that was looked at."""
         self.keys: dict[Key, None] = {key: None}
 
     def takes(self, key: Key, alarm: Alarm, now_seconds: float) -> bool:
@@ -122,6 +124,6 @@ class Incident:
         expected = float(low), float(high)
         first = Alarm(NOWHERE, statistic, float(since), (least, often, most), float(step), expected)
         incident = cls(keys[0], first, Value.loaded(value), int(judged), float(alarmed))
-        incident.since_ns = int(since_ns)
+        incident.since_ns, incident.moved_seconds = int(since_ns), None
         incident.keys = dict.fromkeys(keys)
         return incident

@@ -17,8 +17,8 @@ from holter.surprise.stride import WALKS
 _KEPT_QUANTILES: Final = np.append(np.arange(0, QUANTILES, 2), QUANTILES - 1)
 """Every second one and the last, to the bit, so that equal values stay equal; the others are means of two."""
 _CELLS: Final = (
-    "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "used_from", "is_weekly",
-    "blocks", "values", "memory", "swing", "follows",
+    "age", "scatter", "unusual", "often", "known", "level", "beside", "steps", "is_used", "used_from", "days_used",
+    "is_weekly", "blocks", "values", "memory", "swing", "follows",
 )  # fmt: skip
 _FIELDS: Final = [
     ("direction", "i1"), ("origin", "<f8"), ("began", "<f8"), *((name, "<f4") for name in _CELLS),
@@ -34,7 +34,7 @@ _RECORDS: Final = {False: np.dtype(_FIELDS), True: np.dtype(_FIELDS + _DAILY_FIE
 
 
 def bytes_of(detector: Detector) -> int:
-    """Return how many bytes are kept of a signal: 475 where the time of the day is learnt, else 295."""
+    """Return how many bytes are kept of a signal: 479 where the time of the day is learnt, else 299."""
     return _RECORDS[detector.baseline.is_daily].itemsize
 
 
@@ -45,9 +45,9 @@ def _cells(detector: Detector) -> dict[str, npt.NDArray[Any]]:
         "origin": detector.origin, "began": detector.began, "age": detector.age, "scatter": detector.scatter.overall,
         "unusual": detector.unusual.steps, "often": detector.unusual.often, "known": detector.ranks.known,
         "level": baseline.level, "beside": baseline.beside, "steps": baseline.steps, "is_used": baseline.is_used,
-        "used_from": baseline.used_from, "is_weekly": baseline.is_weekly, "blocks": extremes.blocks,
-        "values": extremes.values, "memory": detector.memory.blocks, "swing": detector.steadiness.swing,
-        "follows": detector.steadiness.follows,
+        "used_from": baseline.used_from, "days_used": baseline.days_used, "is_weekly": baseline.is_weekly,
+        "blocks": extremes.blocks, "values": extremes.values, "memory": detector.memory.blocks,
+        "swing": detector.steadiness.swing, "follows": detector.steadiness.follows,
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ class Lesson(NamedTuple):
     taught: Bools
     """Which of them tell of what is usual."""
     held: Bools
-    """Of which signals that is not for sure, as they are on their way to an alarm."""
+    """Of which signals it teaches nothing of that, as a walk is up and may be on its way to an alarm."""
     lived: Floats
     """For how many seconds each signal has been seen."""
     steady: Floats

@@ -29,7 +29,7 @@ class Memory:
         self.variance = np.zeros((2, count), np.float32)
 
     def learn(self, means: Floats, there: Bools) -> None:
-        """Take in the *means* of a block of scores about what is usual."""
+        """Take in the *means* of a block of scores about what is usual, over their scatter."""
         self.blocks += there
         pace = 1.0 / np.minimum(np.maximum(self.blocks, 1.0), _MOST_GROUPS * _GROUP)
         self.variance[0] += np.where(there, pace * (means**2 - self.variance[0]), 0.0).astype(np.float32)

@@ -50,7 +50,7 @@ class Ranks:
     def __init__(self, count: int) -> None:
         self.quantiles = np.zeros((count, QUANTILES), np.float32)
         self.known = np.zeros(count, np.float32)
-        """How many values were seen of each signal."""
+        """How many values are known of each signal: fewer than were seen where there is a new usual."""
         self.prepare()
 
     def prepare(self) -> None:

@@ -149,7 +149,7 @@ class Rhythm:
         """Let the walks of a signal begin anew: it is as usual again."""
         row = self._row(number)
         if row >= 0:
-            self.detector.walks[:, row], self.detector.held[row] = 0.0, 0
+            self.detector.settle(row)
 
     def _alarm(self, row: int) -> Alarm:
         steps = self.detector.steps_between()[:, row]

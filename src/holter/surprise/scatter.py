@@ -2,7 +2,7 @@
 How far scores lie about what is usual: in all, and by the hour of the day where that is used.
 
 Scores are ranks among the values of all hours. Where many values crowd, as at the height of a daily swing, a little
-noise moves ranks by much; on the way there by little: the same noise scatters ten times as much at one hour as at
+noise moves ranks by much; on the way there by little: the same noise may scatter five times as much at one hour as at
 another. So each hour has a mean square of its own, once the time of the day is in use.
 """
 
@@ -58,6 +58,10 @@ class Scatter:
         self._is_used, self._are_used = is_used, bool(is_used.any())
         self._per_overall = (1.0 / np.sqrt(np.maximum(self.overall, _LEAST))).astype(np.float32)
         self.per_square = (1.0 / np.sqrt(np.maximum(self.square[1], 0.05))).astype(np.float32)
+
+    def forget_hours(self, which: Bools) -> None:
+        """Let the hours of the signals that *which* names be unknown."""
+        self.hours[which] = _UNKNOWN
 
     def squares(self, places: Floats) -> Floats:
         """

@@ -52,14 +52,15 @@ class Steadiness:
         share = _below(self.swing / square, _SWING) * _below(self.hangs, _HANG)
         self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0)
 
-    def learn(self, residual: Floats, counted: Bools, blocks: _Single, is_up: Bools) -> None:
-        """Take in a block ``(signals, steps)`` of scores about what is usual, 0 where there is none."""
-        block = residual.shape[1]
+    def learn(self, residual: Floats, taught: Bools, blocks: _Single, is_up: Bools) -> None:
+        """Take in a block ``(signals, steps)`` of scores about what is usual, 0 where it is not *taught*."""
+        count = taught.sum(1)
+        counted = count >= residual.shape[1] // 2
         pace = 1.0 / np.minimum(blocks + 1.0, _MOST_BLOCKS)
         pace = np.where(counted, pace * np.where(is_up & (blocks >= _LEAST_BLOCKS), _UP_PACE, 1.0), 0.0)
-        total = np.maximum(np.count_nonzero(residual, axis=1), 1)
-        self.swing += (pace * (block * (residual.sum(1) / total) ** 2 - self.swing)).astype(np.float32)
-        products = (residual[:, 1:] * residual[:, :-1]).sum(1) / np.maximum(total - 1, 1)
+        self.swing += (pace * (residual.sum(1) ** 2 / np.maximum(count, 1) - self.swing)).astype(np.float32)
+        pairs = (taught[:, 1:] & taught[:, :-1]).sum(1)
+        products = (residual[:, 1:] * residual[:, :-1]).sum(1) / np.maximum(pairs, 1)
         self.follows += (pace * (products - self.follows)).astype(np.float32)
 
     def forget(self, which: Bools) -> None:

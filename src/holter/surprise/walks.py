@@ -51,7 +51,7 @@ class Tails:
         self._expected = self._prior
         self._weight = np.zeros((1, count))
         self.blocks = np.zeros((1, count), np.float32)
-        """How many blocks were seen, of all statistics; *excesses* are a fixed share of them."""
+        """How many blocks were seen, of all statistics, up to 800; *excesses* are a fixed share of them."""
 
     @property
     def excesses(self) -> Floats:
@@ -114,7 +114,7 @@ class Tails:
         self.excess += np.where(learns, gain, 0.0).astype(np.float32)
         np.maximum(self.excess, 0.02 * self._prior, out=self.excess)
         np.maximum(self.level, 0.02 * self._prior, out=self.level)
-        self.blocks += learns
+        np.minimum(self.blocks + learns, 2.0 * MOST_BLOCKS, out=self.blocks)
 
     def forget(self, which: Bools) -> None:
         """Let what was learnt count for a few blocks only, for the signals that *which* names."""
