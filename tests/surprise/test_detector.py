@@ -259,3 +259,27 @@ def test_a_signal_takes_little_more_than_a_kibibyte() -> None:
     arrays = {id(one): one for part in parts for one in vars(part).values() if isinstance(one, np.ndarray)}
     taken = sum(one.nbytes for one in arrays.values() if one.base is None) / 1_000
     assert taken <= 1_260
+
+
+def test_what_is_as_usual_again_is_not_on_its_way_any_more() -> None:
+    """An alarm that comes later tells of what began then."""
+    random = np.random.default_rng(14)
+    detector = learnt(random, 1)
+    fed(detector, random.normal(size=(40, 1)) + 0.4, 2_000)
+    rise = STATISTICS.index("rise")
+    assert detector.lasting_of(0, rise) > 5
+    detector.settle(0)
+    fed(detector, np.full((3, 1), 2.0), 2_040)
+    assert detector.lasting_of(0, rise) == 3
+
+
+def test_what_is_known_for_a_year_is_kept_as_well() -> None:
+    """However many blocks there were, what is kept of them is finite."""
+    random, rows = np.random.default_rng(15), np.arange(2)
+    detector = learnt(random, 2)
+    detector.tails.blocks[:] = 100_000.0
+    fed(detector, random.normal(size=(64, 2)), 2_000)
+    other = Detector(2, step_seconds=MINUTE)
+    unpack(other, rows, packed(detector, rows))
+    other.prepare()
+    np.testing.assert_allclose(other.tails.excesses, detector.tails.excesses, rtol=1e-3)

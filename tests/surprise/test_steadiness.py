@@ -52,3 +52,11 @@ def test_steadiness_outlives_the_process() -> None:
     other.prepare()
     assert detector.steadiness.share.any()
     np.testing.assert_allclose(detector.steadiness.share, other.steadiness.share)
+
+
+def test_gaps_are_no_sign_of_anything() -> None:
+    """Independent values of which half are missing are as steady as those that are all there."""
+    random = np.random.default_rng(5)
+    values = random.normal(size=(2_400, 60))
+    values[random.random(values.shape) < 0.4] = np.nan
+    assert (fed(values).steadiness.share >= 0.5).mean() >= 0.9
