@@ -354,7 +354,7 @@ class Detector:
         steadiness = self.steadiness
         steadiness.prepare(self.scatter.overall, self.memory.blocks, ~self.baseline.is_used)
         expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
-        self.tails.expect(expected, _STEADY_EXCESSES * steadiness.share[None, :])
+        self.tails.expect(expected, np.float32(_STEADY_EXCESSES) * steadiness.share[None, :])
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
         self._set_thresholds()
 

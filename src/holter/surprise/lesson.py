@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from holter.surprise.normal import Bools, Floats
 
 
@@ -21,5 +24,5 @@ class Lesson(NamedTuple):
     """Of which signals it teaches nothing of that, as a walk is up and may be on its way to an alarm."""
     lived: Floats
     """For how many seconds each signal has been seen."""
-    steady: Floats
+    steady: npt.NDArray[np.float32]
     """How steady it is, 0 to 1."""

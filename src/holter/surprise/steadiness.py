@@ -32,25 +32,26 @@ _LEAST_SCATTER: Final = 0.02
 
 
 class Steadiness:
-    """How steady *count* signals are, from blocks of their scores about what is usual: 8 bytes a signal."""
+    """How steady *count* signals are, from blocks of their scores about what is usual: 16 bytes a signal."""
 
     def __init__(self, count: int) -> None:
         self.swing = np.zeros(count, np.float32)
         """The mean square of the sums of blocks, over their number."""
         self.follows = np.zeros(count, np.float32)
         """The mean product of neighbours."""
-        self.share: Floats = np.zeros(count)
+        self.share = np.zeros(count, np.float32)
         """How steady each signal is, 0 to 1."""
-        self.hangs: Floats = np.ones(count)
+        self.hangs = np.ones(count, np.float32)
         """How much higher its walks go than those of independent values, as its neighbours let expect."""
 
     def prepare(self, scatter: _Single, blocks: _Single, can_be: Bools) -> None:
         """Derive what is asked each block, from the *scatter* of scores and how many *blocks* were seen."""
         square = np.maximum(scatter, _LEAST_SCATTER).astype(np.float64)
         correlation = np.minimum(np.maximum(self.follows / square, 0.0), 0.9)
-        self.hangs = (1.0 + correlation) / (1.0 - correlation)
-        share = _below(self.swing / square, _SWING) * _below(self.hangs, _HANG)
-        self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0)
+        hangs = (1.0 + correlation) / (1.0 - correlation)
+        self.hangs = hangs.astype(np.float32)
+        share = _below(self.swing / square, _SWING) * _below(hangs, _HANG)
+        self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0).astype(np.float32)
 
     def learn(self, residual: Floats, taught: Bools, blocks: _Single, is_up: Bools) -> None:
         """Take in a block ``(signals, steps)`` of scores about what is usual, 0 where it is not *taught*."""
@@ -68,9 +69,9 @@ class Steadiness:
         self.swing[which] = self.follows[which] = 0.0
 
 
-def pace_of(steps: float, steady: Floats) -> Floats:
+def pace_of(steps: float, steady: _Single) -> Floats:
     """Return the pace of what is learnt over so many *steps*, and over 4,000 of signals that are *steady*, 0 to 1."""
-    return 1.0 / steps + steady * (1.0 / _STEADY_STEPS - 1.0 / steps)
+    return 1.0 / steps + steady.astype(np.float64) * (1.0 / _STEADY_STEPS - 1.0 / steps)
 
 
 def _below(ratio: Floats, ends: tuple[float, float]) -> Floats:

@@ -48,8 +48,8 @@ class Tails:
         self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
         self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
         """The mean excess over the level."""
-        self._expected = self._prior
-        self._weight = np.zeros((1, count))
+        self._expected = self.excess.copy()
+        self._weight = np.zeros((1, count), np.float32)
         self.blocks = np.zeros((1, count), np.float32)
         """How many blocks were seen, of all statistics, up to 800; *excesses* are a fixed share of them."""
 
@@ -59,9 +59,9 @@ class Tails:
         # Where older ones fade, those that still count are twice as many as the newest one is a part of.
         return self._counted(2.0 * MOST_BLOCKS) + self._weight
 
-    def expect(self, excess: Floats, weight: Floats) -> None:
+    def expect(self, excess: Floats, weight: npt.NDArray[np.float32]) -> None:
         """Let the mean *excess* that theory expects of each walk now count for so many excesses more."""
-        self._expected, self._weight = excess, weight
+        self._expected, self._weight = excess.astype(np.float32), weight
 
     def _known(self) -> tuple[Floats, Floats]:
         """Return how many excesses the mean rests on, and the mean, with what is expected."""
