@@ -173,7 +173,12 @@ def test_embeddings_are_one_column() -> None:
     merged = (Profile.of({"text": vectors[:200]}) + Profile.of({"text": vectors[200:]})).columns["text"]
     assert merged.vectors.mean.tolist() == pytest.approx(whole.vectors.mean.tolist())
     assert merged.vectors.spread == pytest.approx(whole.vectors.spread)
-    assert [one.to_dict() for one in whole.vectors.projected] == [one.to_dict() for one in merged.vectors.projected]
+    for one, other in zip(whole.vectors.projected, merged.vectors.projected, strict=True):
+        # How many rows are multiplied at a time moves the last bit, on some processors.
+        told, parts = one.to_dict(), other.to_dict()
+        assert told["count"] == parts["count"]
+        assert list(map(len, told["levels"])) == list(map(len, parts["levels"]))
+        np.testing.assert_allclose(np.concatenate(told["levels"]), np.concatenate(parts["levels"]), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
