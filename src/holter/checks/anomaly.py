@@ -132,13 +132,12 @@ class Anomaly:
         now = snapshot.time_ns / 1e9
         fine, coarse = self._rhythms
         # What a rhythm tells of is over when that rhythm says so: to another it may be nothing from the beginning.
+        numbers = {rhythm.step_seconds: rhythm.moved() for rhythm in self._rhythms}
         by_rhythm = {
-            rhythm.step_seconds: dict.fromkeys(self._places.key(number) for number in rhythm.moved())
-            for rhythm in self._rhythms
+            step_seconds: dict.fromkeys(map(self._places.key, these)) for step_seconds, these in numbers.items()
         }
-        moved = by_rhythm[fine.step_seconds] | {
-            key: None for key in by_rhythm[coarse.step_seconds] if not fine.judges(self._places.number(key))
-        }
+        only_coarse = (number for number in numbers[coarse.step_seconds] if not fine.judges(number))
+        moved = by_rhythm[fine.step_seconds] | dict.fromkeys(map(self._places.key, only_coarse))
         left = []
         for alarm, value in sorted(alarms, key=lambda pair: -pair[0].once_in[1]):
             key = self._places.key(alarm.number)
