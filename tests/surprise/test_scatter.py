@@ -42,6 +42,8 @@ def test_each_hour_has_its_own(taught: Detector) -> None:
     squares = [taught.scatter.squares(np.array(2.0 * hour)).mean() for hour in range(24)]
     assert (squares[6] > 9 * squares[1], squares[18] > 9 * squares[13]) == (True, True)
     assert taught.baseline.is_used.all()
+    assert (taught.baseline.days_used == 2).all()
+    assert (copied(taught).baseline.days_used == 2).all()
 
 
 @pytest.mark.parametrize("hour", [1, 6, 13, 18])
@@ -65,6 +67,35 @@ def test_before_the_time_of_the_day_is_used_all_hours_are_one() -> None:
             detector.update(random.normal(size=SIGNALS), step * seconds)
         assert (detector.scatter.hours == -128).all()
         assert detector.scatter.squares(np.array(7.0)).mean() == pytest.approx(1.0, abs=0.2)
+
+
+def test_traffic_that_follows_the_hours_is_known_and_what_is_missing_is_found() -> None:
+    """Nothing is false from the third day on, though swings last so long that each is the new usual for a while."""
+    random, detector, alarms = np.random.default_rng(21), Detector(SIGNALS, step_seconds=MINUTE), np.zeros(8, int)
+
+    def calls(step: int, share: float = 1.0) -> np.ndarray:
+        hours = 1 + 0.8 * np.sin(2 * np.pi * (step / 60 - 9) / 24)
+        return random.poisson(share * 300 * hours, SIGNALS).astype(float)
+
+    detector.ask(1e7)
+    for step in range(7 * DAY):
+        alarms[step // DAY] += detector.update(calls(step), step * MINUTE).sum()
+    assert alarms[2:].tolist() == [0] * 6
+    detector.ask(1e5)
+    found = np.zeros(SIGNALS, bool)
+    for step in range(7 * DAY, 7 * DAY + 630):
+        is_off = step >= 7 * DAY + 600
+        found |= detector.update(calls(step, 0.5 if is_off else 1.0), step * MINUTE) & is_off
+    assert found.mean() >= 0.97
+
+
+def test_ten_seconds_know_no_time_of_the_day() -> None:
+    """However long they see one: their level follows it, and that of minutes tells of the hours."""
+    random, detector = np.random.default_rng(5), Detector(2, step_seconds=10.0)
+    for step in range(3 * 8_640):
+        detector.update(5.0 * np.sin(2 * np.pi * step / 8_640) + random.normal(size=2), step * 10.0)
+    usual = [detector.baseline.usual(np.array(2.0 * hour)).tolist() for hour in range(24)]
+    assert usual == [usual[0]] * 24
 
 
 @pytest.mark.parametrize("gap_hours", [0, 5])

@@ -62,17 +62,15 @@ class Cycle:
             count, total = said @ weights[0]
         else:
             count, total = np.matmul(said[:, :, None], weights)[:, :, 0]
-        powers = np.stack([self.visits[:, pairs] & 15, self.visits[:, pairs] >> 4], axis=2).reshape(
-            len(values), len(near)
-        )
+        halves = np.stack([self.visits[:, pairs] & 15, self.visits[:, pairs] >> 4], axis=2)
+        powers = halves.reshape(len(values), len(near))
         visits = np.minimum(np.exp2(powers / _EACH_DOUBLING) - 1.0, most_visits[:, None])
         is_seen = count > 0.0
         known = self.means[:, near]
         mean = known + (STEPS * total - count * known) / np.where(is_seen, visits + count, 1.0)
         self.means[:, near] = np.where(is_seen, np.minimum(np.maximum(self._whole(mean), -MOST), MOST), known)
         power = self._whole(_EACH_DOUBLING * np.log2(np.minimum(visits + count, most_visits[:, None]) + 1.0))
-        more = np.minimum(power, 15)
-        halves = np.where(is_seen, more, powers).astype(np.uint8).reshape(len(values), len(pairs), 2)
+        halves = np.where(is_seen, np.minimum(power, 15), powers).astype(np.uint8).reshape(halves.shape)
         self.visits[:, pairs] = halves[:, :, 0] | halves[:, :, 1] << 4
 
     def fade(self, which: Bools, visits: float) -> None:

@@ -45,8 +45,9 @@ _INDEPENDENT: Final = np.concatenate([excess_of(DRIFTS), excess_of(DRIFTS), [2.1
 _HANGING: Final = 1.4
 """Real values hang together, so that walks go higher than those of independent ones: expect two fifths more."""
 _STEADY: Final = 1.15
-"""Of those that are known to be steady only a seventh more, and that is as good as so many excesses that were seen."""
+"""Of those that are known to be steady expect only a seventh more."""
 _STEADY_EXCESSES: Final = 60.0
+"""What is expected of them is as good as so many excesses that were seen."""
 _LEVEL: Final = np.concatenate([level_of(DRIFTS), level_of(DRIFTS), [4.3]])
 LEAST_VALUES: Final = 64
 """Fewer values are no past."""
@@ -325,12 +326,9 @@ class Detector:
             *((one, 0) for one in (baseline.day.means, baseline.day.visits, baseline.week.means, baseline.week.visits)),
             *((one, 0) for one in (baseline.is_used, baseline.used_from, baseline.days_used, baseline.is_weekly)),
             *((one, 0) for one in (memory.sum, memory.blocks, scatter.overall, scatter.hours, unusual.steps)),
-            *(
-                (one, 0)
-                for one in (unusual.often, unusual.high, steadiness.swing, steadiness.follows, self.origin, self.began)
-            ),
-            *((one, 0) for one in (self.age, self.asked, self.held, self.way, self._values, self._scores)),
-            *((one, 0) for one in (extremes.blocks, extremes.values)),
+            *((one, 0) for one in (unusual.often, unusual.high, steadiness.swing, steadiness.follows)),
+            *((one, 0) for one in (self.origin, self.began, self.age, self.asked, self.held, self.way)),
+            *((one, 0) for one in (self._values, self._scores, extremes.blocks, extremes.values)),
             *((one, 1) for one in (baseline.error, baseline.week_error, memory.variance, scatter.square)),
             *((one, 1) for one in (tails.level, tails.excess, tails.blocks, extremes.top)),
             *((one, 1) for one in (self.walks, self.lasting, self._highest)),
@@ -350,7 +348,7 @@ class Detector:
         self._is_at_end = self.ranks.is_at_end
         unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(median) + 1e-12))
         self._unit = (unit * [[1.0], [-1.0]]).astype(np.float32)
-        # About a time of the day scores scatter more at some hours than at others, and walks go higher.
+        # A time of the day is never known to the last, and about it walks go higher than theory says.
         steadiness = self.steadiness
         steadiness.prepare(self.scatter.overall, self.memory.blocks, ~self.baseline.is_used)
         expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
