@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from holter import recordings
+from holter.departed import Departed
 from holter.documents import decode_identity, encode_identity
 from holter.layout import BEAT_WORDS, FORMAT_WORD, STATE_WORD, FileState, Section, beat_check
 from holter.model import Process
-from holter.recording import Recording
+from holter.recording import Membership, Recording
 from holter.recordings import listed, sweep
 from holter.sections import Sections
 from holter.whereabouts import Whereabouts
@@ -38,10 +39,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def leave(
-    folder: Path, name: str, *, age_ns: int = 0, service: str = "sentiment", state: int = FileState.FAILED, **where: Any
+    folder: Path,
+    name: str,
+    *,
+    age_ns: int = 0,
+    service: str = "sentiment",
+    state: int = FileState.FAILED,
+    group: str | None = None,
+    **where: Any,
 ) -> Path:
-    """Leave the recording of a process that was heard of so long ago."""
-    recording = Recording.create(Process(service), folder=folder, space=SMALL)
+    """Leave the recording of a process, of a *group* maybe, that was heard of so long ago."""
+    membership = None if group is None else Membership(1, service, group)
+    recording = Recording.create(Process(service), folder=folder, space=SMALL, membership=membership)
     path = folder / f"{name}.holter"
     content = bytearray(recording.path.read_bytes())
     with Sections(recording.path) as sections:
@@ -153,6 +162,27 @@ def test_deaths_are_kept_within_bounds(folder: Path, monkeypatch: pytest.MonkeyP
     assert [] == names(folder)
 
 
+def test_what_nobody_has_counted_in_waits_for_a_minute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leads a group may read the others each 30 s: until then more than 16 are kept, up to a bound."""
+    for number in range(22):
+        leave(folder, f"a-{number:02}", age_ns=30 * 10**9 + number, group="")
+    sweep(folder, "other")
+    assert 22 == len(listed(folder))
+    last, before = (one.process for one in listed(folder)[:-3:-1])
+    assert last is not None
+    assert before is not None
+    Departed(counted={last.recording: 0}).write(folder / "sentiment-0a1b2c3d.7.totals", 1)
+    Departed(counted={before.recording: 0}).write(folder / "another-0a1b2c3d.1.totals", 1)
+    sweep(folder, "other")
+    assert 20 == len(listed(folder))
+    size = (folder / "a-00.holter").stat().st_size
+    monkeypatch.setattr(recordings, "MOST_UNCOUNTED_BYTES", 18 * size)
+    sweep(folder, "other")
+    assert 18 == len(listed(folder))
+    sweep(folder, "other", NOW_NS + 30 * 10**9 + 1)
+    assert 16 == len(listed(folder))
+
+
 def test_a_death_that_is_not_sure_is_kept_for_a_day(folder: Path) -> None:
     """A process of another pid namespace, silent for a minute: it may be stopped, not dead."""
     for number in range(18):
@@ -181,7 +211,7 @@ def test_two_pid_namespaces_share_a_folder(folder: Path, *, mounted: bool) -> No
     program = """
         import os, pathlib, sys, time
         from holter.model import Process
-        from holter.recording import Recording
+        from holter.recording import Membership, Recording
         from holter.recordings import listed, sweep
         folder = pathlib.Path(sys.argv[1])
         assert os.getpid() == 1

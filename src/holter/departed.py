@@ -186,6 +186,12 @@ def read_departed(path: Path) -> Departed | None:
     return made
 
 
+def counted_in(folder: Path) -> frozenset[str]:
+    """Return the names of the recordings that are part of the totals of any group in *folder*."""
+    found = map(read_departed, folder.glob("*.totals"))
+    return frozenset(name for departed in found if departed is not None for name in departed.counted)
+
+
 class TotalsFiles:
     """The files of the group *key* in *folder*, one a term; that of the highest one holds."""
 

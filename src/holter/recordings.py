@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from holter.departed import counted_in
 from holter.documents import RecordedProcess
 from holter.errors import RecordingError
 from holter.folder import candidates
@@ -23,10 +24,10 @@ from holter.whereabouts import Whereabouts
 MOST_KEPT: Final = 16
 MOST_KEPT_BYTES: Final = 128 * 2**20
 MOST_KEPT_NS: Final = 7 * 86_400_000_000_000
+MOST_UNCOUNTED_BYTES: Final = 4 * MOST_KEPT_BYTES
 _DAY_NS: Final = 86_400_000_000_000
-# So long a recording waits for the leader of its group to count it in.
-_CLOSED_NS: Final = 60_000_000_000
-_COUNTED_NS: Final = 10_000_000_000
+# So long a recording waits for the leader of its group to count it in, which reads the others each 30 seconds at least.
+_UNCOUNTED_NS: Final = 60_000_000_000
 _NAME: Final = re.compile(rf"-(?P<pid>\d{{1,10}})-(?P<start>\d{{1,19}})(-\d)?{re.escape(SUFFIX)}$")
 
 
@@ -96,23 +97,26 @@ def sweep(folder: Path, service: str, now_ns: int | None = None) -> list[Path]:
 
     Kept are the last 16 that did not end well, for seven days and up to 128 MiB; but a process
     whose death is not sure, as it is of another pid namespace, keeps its recording for a day at
-    least. What is returned is told: no other process is given it, the files are renamed for that.
+    least. One of a group waits a minute, up to 512 MiB of them, for whoever leads to count it in.
+    What is returned is told: no other process is given it, the files are renamed for that.
     """
     now = time.time_ns() if now_ns is None else now_ns
     kept = kept_bytes = 0
     untold = []
+    counted = counted_in(folder)
     for one in listed(folder):
         age_ns = now - one.ended_ns
         if one.state == "closed":
             # One of a group is left to whoever leads it, who counts it in before it goes.
-            if not one.is_grouped or age_ns > _CLOSED_NS:
+            if not one.is_grouped or age_ns > _UNCOUNTED_NS:
                 _remove(one.path)
             continue
         if one.state in ("running", "stopped") or (one.process is None and _may_live(one.path)):
             continue
         kept, kept_bytes = kept + 1, kept_bytes + one.size_bytes
         is_over = kept > MOST_KEPT or kept_bytes > MOST_KEPT_BYTES or age_ns > MOST_KEPT_NS
-        is_over &= not one.is_grouped or age_ns > _COUNTED_NS
+        is_waiting = one.is_grouped and age_ns <= _UNCOUNTED_NS and kept_bytes <= MOST_UNCOUNTED_BYTES
+        is_over &= not is_waiting or (one.process is not None and one.process.recording in counted)
         is_sure = one.process is not None and one.process.is_sure
         if is_over and (is_sure or age_ns > _DAY_NS):
             _remove(one.path)
