@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
+from holter.ring import NATIVE
 from holter.surprise.normal import score_of, share_below
-from holter.surprise.ranks import GRID, Ranks
+from holter.surprise.ranks import EDGES, GRID, QUANTILES, SHARES, Ranks, merge_in_numpy
+
+native = pytest.mark.skipif(NATIVE is None, reason="there is no extension")
 
 
 def learnt(values: np.ndarray, block: int = 32, most: float = 1e9) -> Ranks:
@@ -71,3 +76,50 @@ def test_an_old_past_is_outlived() -> None:
     assert abs(scored(ranks, np.array([5.0]))[0]) < 0.2
     assert (np.diff(ranks.quantiles[0]) >= 0).all()
     assert len(GRID) == ranks.quantiles.shape[1]
+
+
+def pasts(random: np.random.Generator, count: int) -> tuple[np.ndarray, ...]:
+    """Return a block, rows, pasts, quantiles and how many are known: with gaps, ties, and signals without a past."""
+    quantiles = np.sort(random.normal(size=(count, QUANTILES)), axis=1)
+    quantiles[::3] = np.round(quantiles[::3])
+    quantiles[::5] = 7.0
+    block = np.where(random.random((count, 32)) < 0.8, 3 * random.normal(size=(count, 32)), quantiles[:, ::2])
+    block[random.random((count, 32)) < 0.3] = np.nan
+    block[::7] = np.nan
+    block[::11] *= 1e30
+    known = np.where(random.random(count) < 0.2, 0, random.integers(1, 9_000, count))
+    past = np.minimum(known, random.integers(1, 5_000, count))
+    rows = np.flatnonzero(random.random(count) < 0.8)
+    single = np.float32
+    return block.astype(single), rows, past.astype(single), quantiles.astype(single), known.astype(single)
+
+
+@native
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300))
+def test_a_block_is_merged_in_c_as_it_is_in_numpy(seed: int, count: int) -> None:
+    """Quantiles to a float's last bits, and how many are known."""
+    block, rows, past, *mine = pasts(np.random.default_rng(seed), count)
+    theirs = [one.copy() for one in mine]
+    merge_in_numpy(block, rows, past, SHARES, EDGES, *mine)
+    NATIVE.merge(block, rows, past, SHARES, EDGES, *theirs)
+    for one, other in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6)
+
+
+@native
+def test_arrays_that_do_not_fit_are_not_merged() -> None:
+    """Of another length or kind, or rows that are not there: they would be read beyond their end."""
+    fitting = *pasts(np.random.default_rng(1), 8)[:3], SHARES, EDGES, *pasts(np.random.default_rng(1), 8)[3:]
+    wrong = dict(enumerate(one[:-1] for one in fitting))
+    wrong |= {0: fitting[0][1:, 1:].copy(), 1: np.array([8])}
+    for at, other in wrong.items():
+        with pytest.raises(ValueError, match="expected"):
+            NATIVE.merge(*fitting[:at], other, *fitting[at + 1 :])
+    for other in (np.array([-1]), np.array([0], np.int32)):
+        with pytest.raises(ValueError, match="expected"):
+            NATIVE.merge(fitting[0], other, *fitting[2:])
+    with pytest.raises(ValueError, match="expected"):
+        NATIVE.merge(np.zeros((8, 65), np.float32), *fitting[1:])
+    with pytest.raises(TypeError):
+        NATIVE.merge(*fitting[:6])

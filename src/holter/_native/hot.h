@@ -83,6 +83,7 @@ PyObject *fold_copy(PyObject *module, PyObject *const *arguments, Py_ssize_t cou
 PyObject *fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *fold_count(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given);
+PyObject *ranks_merge(PyObject *module, PyObject *const *arguments, Py_ssize_t given);
 
 /* Wiped to 0 in a forked child, however it was forked; else a number of 32 bits that rises with each fork. */
 extern ring_word *process_word;

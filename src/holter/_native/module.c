@@ -140,6 +140,8 @@ static PyMethodDef functions[] = {
      "Count values where a survey has placed them, up to the first outside of its window; how many are done."},
     {"step", (PyCFunction)(void (*)(void))surprise_step, METH_FASTCALL,
      "Let the walks of signals take a step; how many of their statistics are unusually high."},
+    {"merge", (PyCFunction)(void (*)(void))ranks_merge, METH_FASTCALL,
+     "Merge a block of values into the quantiles of those signals whose rows are given."},
     {NULL, NULL, 0, NULL},
 };
 

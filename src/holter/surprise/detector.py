@@ -25,10 +25,10 @@ from holter.surprise.bytewise import STEPS
 from holter.surprise.extremes import Extremes
 from holter.surprise.lesson import Lesson
 from holter.surprise.memory import Memory
-from holter.surprise.normal import Bools, Floats
+from holter.surprise.normal import Bools, Floats, Singles
 from holter.surprise.ranks import GRID, TIED, Ranks
 from holter.surprise.scatter import Scatter
-from holter.surprise.shares import BY_WAY, STATISTICS
+from holter.surprise.shares import STATISTICS, spent
 from holter.surprise.steadiness import Steadiness
 from holter.surprise.stride import DRIFTS, VALUES, WALKS, Known, Now, step
 from holter.surprise.unusual import Unusual
@@ -172,7 +172,7 @@ class Detector:
         While nothing changes, and weighed by its share: the least rate to `ask` for at which it calls for an alarm.
         """
         steps = self._steps_until(self.heights.astype(np.float64))
-        return np.where(self.judged, steps * self._spent, 0.0)
+        return np.where(self.judged, steps * spent(self.way, self._is_at_end), 0.0)
 
     def lasting_of(self, row: int, statistic: int) -> int:
         """Return for how many steps a *statistic* had been above 0 when its signal last called for an alarm."""
@@ -185,11 +185,6 @@ class Detector:
     def face(self, rows: npt.NDArray[np.intp], direction: npt.ArrayLike) -> None:
         """Let only more than usual count for the signals of *rows*, or less, or both; one *direction* each."""
         self.way[rows] = direction
-
-    @property
-    def share(self) -> Floats:
-        """How the rate of each signal is shared by its statistics, ``(statistics, signals)``."""
-        return np.asarray(BY_WAY[:, self.way])
 
     def medians(self, rows: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return the median of what the signals of *rows* did so far; NaN before 64 values."""
@@ -243,14 +238,14 @@ class Detector:
         self.prepare()
 
     def _lived(self) -> Floats:
-        lived: Floats = np.nan_to_num(np.asarray(self._now, float) - self.began)
+        lived: Floats = np.fmax(np.asarray(self._now, float) - self.began, 0.0)
         return lived
 
     def _learn_heights(self, there: Bools, cut: Floats) -> None:
         """Take in how high walks and values got, of a long trouble only within its first block."""
         values = self._values
         most, least = np.where(there, values, -np.inf).max(1), np.where(there, values, np.inf).min(1)
-        outside = (np.stack([most, least]) - self._median) / self._unit
+        outside = (np.array([most, least]) - self._median) / self._unit
         is_told = self.is_judging & there.any(1) & (self.unusual.steps < BLOCK)
         is_over = (self.walks <= self.tails.level) | (self.steadiness.share < _MOSTLY)
         self.tails.learn(self._highest.astype(np.float64), cut, is_told, is_over)
@@ -361,25 +356,16 @@ class Detector:
             [_RUNS * self.tails.steps_until(heights[:WALKS]), self.extremes.steps_until(heights[VALUES])]
         )
 
-    def _heights_for(self, *steps: npt.ArrayLike) -> Floats:
+    def _heights_for(self, *steps: Singles | float) -> Floats:
         """Return the heights that all statistics of a signal together come to once in so many *steps*, of each."""
         shared = self._shared(*steps)
         walks, values = self.tails.heights_for(shared[:, :WALKS] / _RUNS), self.extremes.heights_for(shared[:, VALUES])
         return np.concatenate([walks, values], axis=1)
 
-    @property
-    def _spent(self) -> Floats:
-        # Beyond the end at which half of the values lie there is nothing: its share goes to the others.
-        spent = self.share
-        spent[VALUES] *= ~self._is_at_end
-        return np.asarray(spent / spent.sum(0))
-
-    def _shared(self, *steps: npt.ArrayLike) -> Floats:
+    def _shared(self, *steps: Singles | float) -> Floats:
         """Return after how many steps each statistic may call for an alarm, so that all together do after *steps*."""
-        shared = np.empty((len(steps), 1, self.count))
-        for each, one in zip(shared, steps, strict=True):
-            each[:] = one
-        return np.asarray(shared / self._spent)
+        shares = spent(self.way, self._is_at_end)
+        return np.array([one / shares for one in steps])
 
     def _set_thresholds(self) -> None:
         with np.errstate(divide="ignore"):

@@ -38,12 +38,14 @@ _LEAST: Final = 1e-3
 _RARITIES: Final = -np.log(1.0 - share_below(np.array([NEAR, FAR])))
 
 
-def _stretched(rarity: Floats, bend: Floats) -> Floats:
+def _stretched(rarity: Floats | np.float64, bend: Floats) -> Floats:
     """Return the height, in some unit, that one in exp(*rarity*) values is above."""
     height: Floats = (rarity**bend - 1.0) / bend
     return height
 
 
+_WIDTHS: Final = np.diff(_BENDS)[:, None, None]
+_FIRST, _SECOND = (_stretched(one, _BENDS[:, None]) for one in _RARITIES[:, None])
 Kept: TypeAlias = npt.NDArray[np.intp]
 
 
@@ -86,17 +88,17 @@ class Extremes:
 
     def _bent(self, near: Floats, far: Floats, level: Floats, rarity: Floats) -> tuple[Floats, Floats]:
         """Return the bend of each tail, and the mean excess over the level that it lets expect."""
-        first, second = (_stretched(one, _BENDS[:, None]) for one in _RARITIES[:, None])
         past = np.maximum(rarity - _RARITIES[1], 0.1)
-        ratios = (_stretched(_RARITIES[1] + past, _BENDS[:, None]) - second) / (second - first)
-        tells = (far - near > _LEAST) & (level > far)
-        ratio = (level - far) / np.where(tells, far - near, 1.0)
-        bend = np.full(ratio.shape, _BENDS[0])
-        for low, high, start, step in zip(ratios[:-1], ratios[1:], _BENDS[:-1], np.diff(_BENDS), strict=True):
-            bend = np.where(ratio > low, start + step * np.minimum((ratio - low) / (high - low), 1.0), bend)
+        ratios = (_stretched(_RARITIES[1] + past, _BENDS[:, None]) - _SECOND) / (_SECOND - _FIRST)
+        apart = far - near
+        tells = (apart > _LEAST) & (level > far)
+        ratio = (level - far) / np.where(tells, apart, 1.0)
+        # From each of the ratios to the next one the bend goes over from one to the other.
+        low, high = ratios[:-1, None], ratios[1:, None]
+        bend = _BENDS[0] + (_WIDTHS * np.minimum(np.maximum((ratio - low) / (high - low), 0.0), 1.0)).sum(0)
         sure = np.where(tells, np.minimum(np.maximum((past - _APART) / _APART, 0.0), 1.0), 0.0)
         bend = 1.0 - sure * (1.0 - bend)
-        rise = _stretched(_RARITIES[1] + past, bend) - _stretched(np.full_like(bend, _RARITIES[1]), bend)
+        rise = _stretched(_RARITIES[1] + past, bend) - _stretched(_RARITIES[1], bend)
         expected = np.maximum(level - far, 0.0) / rise * rarity ** (bend - 1.0)
         # Beyond a power law there is a gap, within which nothing lies: less is expected of what is beyond it.
         expected *= np.sqrt(np.minimum(ratios[-1] / np.maximum(ratio, _LEAST), 1.0))

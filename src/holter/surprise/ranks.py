@@ -11,19 +11,21 @@ t-digest, 2019, has its centroids denser at the ends as here).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.normal import Bools, Floats, score_of, share_below
+from holter.ring import NATIVE
+from holter.surprise.normal import Bools, Floats, Singles, score_of, share_below
 
 QUANTILES: Final = 64
 GRID: Final = np.linspace(-3.15, 3.15, QUANTILES)
 """The scores at which the quantiles are kept."""
 _SPACING: Final = float(GRID[1] - GRID[0])
-_SHARES: Final = share_below(GRID)
-_EDGES: Final = np.concatenate(([0.0], (_SHARES[1:] + _SHARES[:-1]) / 2, [1.0]))
+SHARES: Final = share_below(GRID)
+EDGES: Final = np.concatenate(([0.0], (SHARES[1:] + SHARES[:-1]) / 2, [1.0]))
 _MIDDLE: Final = QUANTILES // 2
 _NEAR: Final = int(np.searchsorted(GRID, 1.0))
 _FAR: Final = int(np.searchsorted(GRID, 2.0))
@@ -35,7 +37,7 @@ _STEP: Final = QUANTILES + 1
 def _tied() -> Floats:
     """Return the score of a value that equals the quantiles from one place to another: that of the middle share."""
     places = np.arange(_STEP)
-    shares = (_EDGES[places][:, None] + _EDGES[places][None, :]) / 2
+    shares = (EDGES[places][:, None] + EDGES[places][None, :]) / 2
     return np.asarray(score_of(shares)).ravel()
 
 
@@ -63,7 +65,7 @@ class Ranks:
     def _rows(self) -> npt.NDArray[np.intp]:
         return np.arange(0, self.quantiles.size, QUANTILES)
 
-    def scores(self, values: npt.NDArray[np.float32]) -> Floats:
+    def scores(self, values: Singles) -> Floats:
         """Return the bounded score of each of the finite *values*, ties at the middle of their ranks."""
         return scores_of(values, self.quantiles, self.furthest)
 
@@ -72,7 +74,7 @@ class Ranks:
         quantiles = self.quantiles.astype(np.float64)
         median = (quantiles[:, _MIDDLE - 1] + quantiles[:, _MIDDLE]) / 2
         near, far = (
-            np.stack([quantiles[:, place] - median, median - quantiles[:, QUANTILES - 1 - place]])
+            np.array([quantiles[:, place] - median, median - quantiles[:, QUANTILES - 1 - place]])
             for place in (_NEAR, _FAR)
         )
         return median, near, far
@@ -83,7 +85,7 @@ class Ranks:
         middle, ends = self.quantiles[:, [_MIDDLE]], self.quantiles[:, [-1, 0]]
         return np.asarray((middle == ends) & (ends[:, :1] > ends[:, 1:])).T
 
-    def learn(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], past: npt.NDArray[np.float32]) -> None:
+    def learn(self, block: Singles, rows: npt.NDArray[np.intp], past: Singles) -> None:
         """
         Add a *block* of values, ``(signals, values)`` with NaN where there is none, to the past of *rows*.
 
@@ -92,46 +94,61 @@ class Ranks:
         """
         # What a few thousand need at once stays in the cache, and memory for a moment small.
         for first in range(0, len(rows), _AT_ONCE):
-            self._merge(block, rows[first : first + _AT_ONCE], past)
-
-    def _merge(self, block: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], past: npt.NDArray[np.float32]) -> None:
-        new = block[rows].astype(np.float64)
-        there = np.isfinite(new)
-        known, old = self.known[rows], past[rows]
-        values = np.concatenate([self.quantiles[rows].astype(np.float64), np.where(there, new, np.inf)], axis=1)
-        # Without a past its quantiles say nothing.
-        values[known <= 0, :QUANTILES] = np.inf
-        order = np.argsort(values, axis=1, kind="stable")
-        values, is_old = np.take_along_axis(values, order, 1), order < QUANTILES
-        added = there.sum(1)
-        some = np.flatnonzero(old + added > 0)
-        if not len(some):
-            return
-        values, is_old, old = values[some], is_old[some], old[some, None]
-        is_new = ~is_old & np.isfinite(values)
-        # What the past says at each of its quantiles is their share; in between, the middle.
-        passed = np.cumsum(is_old, axis=1)
-        past = np.where(is_old, _SHARES[np.maximum(passed - 1, 0)], _EDGES[passed])
-        shares = (old * past + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
-        # The largest that is known stands for all beyond, so that no infinity gets between the quantiles.
-        largest = np.where(np.isinf(values), -np.inf, values).max(1)
-        values = np.minimum(values, largest[:, None])
-        # One search for all: each signal's shares lie in an interval of their own.
-        offsets = 2.0 * np.arange(len(some))[:, None]
-        wanted = np.broadcast_to(_SHARES, (len(some), QUANTILES)) + offsets
-        # Outside the outermost shares the outermost values hold: flat, not towards the next signal.
-        first, last = offsets - 0.5, offsets + 1.5
-        ends = np.concatenate([values[:, :1], values, largest[:, None]], axis=1)
-        places = np.concatenate([first, shares + offsets, last], axis=1)
-        merged = np.interp(wanted.ravel(), places.ravel(), ends.ravel()).reshape(len(some), QUANTILES)
-        chosen = rows[some]
-        self.quantiles[chosen] = merged
-        self.known[chosen] += added[some]
+            merge(block, rows[first : first + _AT_ONCE], past, SHARES, EDGES, self.quantiles, self.known)
 
 
-def scores_of(
-    values: npt.NDArray[np.float32], quantiles: npt.NDArray[np.float32], furthest: npt.NDArray[np.float32]
-) -> Floats:
+def merge_in_numpy(  # noqa: PLR0917 - the extension takes the same by position
+    block: Singles,
+    rows: npt.NDArray[np.intp],
+    past: Singles,
+    at: Floats,
+    edges: Floats,
+    quantiles: Singles,
+    known: Singles,
+) -> None:
+    """
+    Merge a *block* of values into the *quantiles* of *rows*, and count them in *known*; *past* counts what was before.
+
+    Quantiles are the values *at* these shares; between each two the past has the share of their *edges*.
+    """
+    new = block[rows].astype(np.float64)
+    there = np.isfinite(new)
+    had, old = known[rows], past[rows]
+    values = np.concatenate([quantiles[rows].astype(np.float64), np.where(there, new, np.inf)], axis=1)
+    # Without a past its quantiles say nothing.
+    values[had <= 0, :QUANTILES] = np.inf
+    order = np.argsort(values, axis=1, kind="stable")
+    values, is_old = np.take_along_axis(values, order, 1), order < QUANTILES
+    added = there.sum(1)
+    some = np.flatnonzero(old + added > 0)
+    if not len(some):
+        return
+    values, is_old, old = values[some], is_old[some], old[some, None]
+    is_new = ~is_old & np.isfinite(values)
+    # What the past says at each of its quantiles is their share; in between, the middle.
+    passed = np.cumsum(is_old, axis=1)
+    past = np.where(is_old, at[np.maximum(passed - 1, 0)], edges[passed])
+    shares = (old * past + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
+    # The largest that is known stands for all beyond, so that no infinity gets between the quantiles.
+    largest = np.where(np.isinf(values), -np.inf, values).max(1)
+    values = np.minimum(values, largest[:, None])
+    # One search for all: each signal's shares lie in an interval of their own.
+    offsets = 2.0 * np.arange(len(some))[:, None]
+    wanted = np.broadcast_to(at, (len(some), QUANTILES)) + offsets
+    # Outside the outermost shares the outermost values hold: flat, not towards the next signal.
+    first, last = offsets - 0.5, offsets + 1.5
+    ends = np.concatenate([values[:, :1], values, largest[:, None]], axis=1)
+    places = np.concatenate([first, shares + offsets, last], axis=1)
+    merged = np.interp(wanted.ravel(), places.ravel(), ends.ravel()).reshape(len(some), QUANTILES)
+    chosen = rows[some]
+    quantiles[chosen] = merged
+    known[chosen] += added[some]
+
+
+merge: Final[Callable[..., None]] = merge_in_numpy if NATIVE is None else NATIVE.merge
+
+
+def scores_of(values: Singles, quantiles: Singles, furthest: Singles) -> Floats:
     """Return the score of each of the finite *values* among its *quantiles*, no further out than *furthest*."""
     flat = quantiles.ravel()
     below = np.add.reduce(quantiles < values[:, None], 1, np.intp)

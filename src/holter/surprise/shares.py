@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.normal import Floats
+from holter.surprise.normal import Bools, Floats
 
 STATISTICS: Final = ("rise", "rise", "fall", "fall", "scatter", "above", "below")
 """What each statistic is about: two walks up, two down, one of the scatter, and values above and below all others."""
@@ -34,5 +34,25 @@ def shares(direction: npt.ArrayLike = 0) -> Floats:
     return np.asarray(weights / weights.sum(0))
 
 
-BY_WAY: Final = shares([0, 1, -1])
-"""The shares by which way is trouble: both, up, down, so that a way of -1 is the last."""
+def _all_shares() -> Floats:
+    """
+    Return the shares by which way is trouble, so that a way of -1 is the last, and by the ends.
+
+    Beyond the end at which half of the values lie there is nothing: its share goes to the others.
+    """
+    counts = np.ones((len(STATISTICS), 1, 4))
+    counts[-2, :, 1::2] = counts[-1, :, 2:] = 0.0
+    left = shares([0, 1, -1])[:, :, None] * counts
+    return np.asarray(left / left.sum(0))
+
+
+_SPENT: Final = _all_shares()
+
+
+def spent(way: npt.NDArray[np.int8], is_at_end: Bools) -> Floats:
+    """
+    Return `shares` by which *way* is trouble, one each, without what is beyond an end, ``(statistics, signals)``.
+
+    *is_at_end* says where half of the values are the largest, or the smallest: ``(2, signals)``.
+    """
+    return np.asarray(_SPENT[:, way, is_at_end[0] + 2 * is_at_end[1]])

@@ -12,11 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from holter.surprise.normal import Bools, Floats
+from holter.surprise.normal import Bools, Floats, Singles
 
-_Single = npt.NDArray[np.float32]
 _LEAST_BLOCKS: Final = 24.0
 """Of fewer the scatter of means tells nothing; it is known to a quarter after about as many."""
 _MOST_BLOCKS: Final = 192.0
@@ -44,7 +42,7 @@ class Steadiness:
         self.hangs = np.ones(count, np.float32)
         """How much higher its walks go than those of independent values, as its neighbours let expect."""
 
-    def prepare(self, scatter: _Single, blocks: _Single, can_be: Bools) -> None:
+    def prepare(self, scatter: Singles, blocks: Singles, can_be: Bools) -> None:
         """Derive what is asked each block, from the *scatter* of scores and how many *blocks* were seen."""
         square = np.maximum(scatter, _LEAST_SCATTER).astype(np.float64)
         correlation = np.minimum(np.maximum(self.follows / square, 0.0), 0.9)
@@ -53,7 +51,7 @@ class Steadiness:
         share = _below(self.swing / square, _SWING) * _below(hangs, _HANG)
         self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0).astype(np.float32)
 
-    def learn(self, residual: Floats, taught: Bools, blocks: _Single, is_up: Bools) -> None:
+    def learn(self, residual: Floats, taught: Bools, blocks: Singles, is_up: Bools) -> None:
         """Take in a block ``(signals, steps)`` of scores about what is usual, 0 where it is not *taught*."""
         count = taught.sum(1)
         counted = count >= residual.shape[1] // 2
@@ -69,7 +67,7 @@ class Steadiness:
         self.swing[which] = self.follows[which] = 0.0
 
 
-def pace_of(steps: float, steady: _Single) -> Floats:
+def pace_of(steps: float, steady: Singles) -> Floats:
     """Return the pace of what is learnt over so many *steps*, and over 4,000 of signals that are *steady*, 0 to 1."""
     return 1.0 / steps + steady.astype(np.float64) * (1.0 / _STEADY_STEPS - 1.0 / steps)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from holter.ring import NATIVE
 from holter.surprise.bytewise import Bytes, in_bytes
-from holter.surprise.normal import Bools, Floats
+from holter.surprise.normal import Bools, Floats, Singles
 from holter.surprise.ranks import scores_of
 
 DRIFTS: Final = np.array([0.25, 0.75])
@@ -28,7 +28,6 @@ CLIP: Final = 3.0
 """No step is longer."""
 _SCATTER_DRIFT: Final = 0.3
 _SIDES: Final = np.array([[-CLIP, 0.0, -CLIP], [CLIP, CLIP, 0.0]])
-_Single = npt.NDArray[np.float32]
 
 
 def sides(way: npt.NDArray[np.int8]) -> Floats:
@@ -39,9 +38,9 @@ def sides(way: npt.NDArray[np.int8]) -> Floats:
 class Now(NamedTuple):
     """What a step is given of each signal, and where it puts the scores."""
 
-    values: _Single
+    values: Singles
     usual: Floats
-    per_scatter: _Single
+    per_scatter: Singles
     judged: Bools
     scores: Bytes
 
@@ -49,18 +48,18 @@ class Now(NamedTuple):
 class Known(NamedTuple):
     """What is known of each signal for a step; the first three change with it. Statistics come before signals."""
 
-    state: _Single
+    state: Singles
     """How high each walk is, and how far out the value lies in orders of magnitude, above and below."""
-    highest: _Single
+    highest: Singles
     lasting: npt.NDArray[np.uint16]
     """For how many steps each walk has been above 0."""
-    quantiles: _Single
-    furthest: _Single
-    square: _Single
-    per_square: _Single
-    unit: _Single
-    unusual: _Single
-    median: _Single
+    quantiles: Singles
+    furthest: Singles
+    square: Singles
+    per_square: Singles
+    unit: Singles
+    unusual: Singles
+    median: Singles
     way: npt.NDArray[np.int8]
     tied: Floats
     grid: Floats
