@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from holter.surprise.cycle import Cycle
 from holter.surprise.lesson import Lesson
-from holter.surprise.normal import Bools, Floats
-from holter.surprise.steadiness import pace_of
+from holter.surprise.normal import Bools, Floats, Singles
+from holter.surprise.steadiness import STEADY_STEPS, pace_of
 
 DAY_SECONDS: Final = 86_400.0
 BINS: Final = 48
@@ -44,6 +44,8 @@ _FADED: Final = 0.125
 _RANKED_STEPS: Final = 4_000.0
 _RANKED_PERIODS: Final = 2.0
 """The past in which values are ranked is the longer of both, so that each hour has its part in it."""
+_SURE_VALUES: Final = 768.0
+"""Fewer values count for what they are, of steady signals too: after a new usual that has to be learnt."""
 _WHOLE_PERIODS: Final = 1.5
 """So much of that is needed for ranks to be kept still, and for so much counts that of what begins to be used."""
 _STILL_PERIODS: Final = 10.0
@@ -128,7 +130,7 @@ class Baseline:
         taught = lesson.taught & ~lesson.held[:, None]
         count = taught.sum(1)
         self.steps += count
-        pace = np.maximum(pace_of(_LEVEL_STEPS, lesson.steady), 1.0 / (self.steps + _FIRST_STEPS))
+        pace = np.maximum(pace_of(_LEVEL_STEPS, lesson.steady), (1.0 - lesson.steady) / (self.steps + _FIRST_STEPS))
         about = np.where(taught, lesson.scores - self.level[:, None], 0.0)
         self.level += np.minimum(count * pace, 1.0) * about.sum(1) / np.maximum(count, 1)
         if self.is_daily:
@@ -186,13 +188,15 @@ class Baseline:
         in_use = self.periods_in_use(age_seconds)
         return np.asarray((in_use >= 0.0) & (in_use < SETTLED_PERIODS))
 
-    def ranked(self, known: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def ranked(self, known: Singles, steady: Singles) -> Singles:
         """
         Return for how many values those that are *known* count when new ones are ranked among them.
 
-        As long as the time of the day is used a rank has to mean at each day what it meant at the last.
+        As long as the time of the day is used a rank has to mean at each day what it meant at the last. What signals
+        that are *steady*, 0 to 1, have done so far counts for more than it is: else what is new is soon usual.
         """
         past = np.minimum(known, max(_RANKED_STEPS, _RANKED_PERIODS * self.period_steps))
+        past = np.where(known >= _SURE_VALUES, np.maximum(past, steady * np.float32(STEADY_STEPS)), past)
         is_still = self.is_used & (known >= self.ranked_from)
         return np.where(is_still, np.maximum(past, _STILL_PERIODS * self.period_steps), past).astype(np.float32)
 

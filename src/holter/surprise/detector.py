@@ -46,7 +46,7 @@ _HANGING: Final = 1.4
 """Real values hang together, so that walks go higher than those of independent ones: expect two fifths more."""
 _STEADY: Final = 1.15
 """Of those that are known to be steady expect only a seventh more."""
-_STEADY_EXCESSES: Final = 60.0
+_STEADY_EXCESSES: Final = 100.0
 """What is expected of them is as good as so many excesses that were seen."""
 _LEVEL: Final = np.concatenate([level_of(DRIFTS), level_of(DRIFTS), [4.3]])
 LEAST_VALUES: Final = 64
@@ -232,7 +232,7 @@ class Detector:
         self._learn_scatter(lesson, is_up)
         self._learn_usual(lesson)
         taught = there & is_usual & ~held[:, None]
-        past = self.baseline.ranked(self.ranks.known)
+        past = self.baseline.ranked(self.ranks.known, lesson.steady)
         self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)), past)
         values[:], self._at = np.nan, 0
         self.prepare()
@@ -337,7 +337,6 @@ class Detector:
         self._are_new = bool(np.isnan(self.origin).any())
         self._are_held = bool(self.held.any())
         self.is_judging: Bools = self.ranks.known >= LEAST_VALUES
-        self.is_unjudgeable = self.memory.is_long
         median, near, far = self.ranks.spread()
         self._median = median.astype(np.float32)
         self._is_at_end = self.ranks.is_at_end
@@ -348,6 +347,8 @@ class Detector:
         steadiness.prepare(self.scatter.overall, self.memory.blocks, ~self.baseline.is_used)
         expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
         self.tails.expect(expected, np.float32(_STEADY_EXCESSES) * steadiness.share[None, :])
+        # A level that is off by a little, for long, is no memory.
+        self.is_unjudgeable = self.memory.is_long & (steadiness.share < _MOSTLY)
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
         self._set_thresholds()
 

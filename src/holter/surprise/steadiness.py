@@ -20,11 +20,13 @@ _LEAST_BLOCKS: Final = 24.0
 _MOST_BLOCKS: Final = 192.0
 _UP_PACE: Final = 0.25
 """So much slower is learnt while a walk is up: what has changed just now is not at once what the signal is like."""
-_SWING: Final = (1.5, 2.5)
-"""Up to the first ratio of scatters a signal is steady, from the second on it is not."""
-_HANG: Final = (1.1, 1.3)
-"""The same for what neighbours let expect: a correlation of 0.05, of 0.13."""
-_STEADY_STEPS: Final = 4_000.0
+_SWING, _SWING_ERRORS, _SWING_WIDTH = 1.0, 4.0, 0.5
+"""
+Up to the first ratio of scatters, and so many standard errors more, a signal is steady, and from the width beyond not.
+"""
+_HANG: Final = (1.2, 1.4)
+"""The same for what neighbours let expect: a correlation of 0.09, of 0.17."""
+STEADY_STEPS: Final = 4_000.0
 """What does not wander need not be followed, and a small change is not taken for usual before it is found."""
 _LEAST_SCATTER: Final = 0.02
 
@@ -48,7 +50,8 @@ class Steadiness:
         correlation = np.minimum(np.maximum(self.follows / square, 0.0), 0.9)
         hangs = (1.0 + correlation) / (1.0 - correlation)
         self.hangs = hangs.astype(np.float32)
-        share = _below(self.swing / square, _SWING) * _below(hangs, _HANG)
+        until = _SWING + _SWING_ERRORS * np.sqrt(2.0 / np.minimum(np.maximum(blocks, 1.0), _MOST_BLOCKS))
+        share = _below(self.swing / square, until, until + _SWING_WIDTH) * _below(hangs, *_HANG)
         self.share = np.where(can_be & (blocks >= _LEAST_BLOCKS), share, 0.0).astype(np.float32)
 
     def learn(self, residual: Floats, taught: Bools, blocks: Singles, is_up: Bools) -> None:
@@ -69,10 +72,9 @@ class Steadiness:
 
 def pace_of(steps: float, steady: Singles) -> Floats:
     """Return the pace of what is learnt over so many *steps*, and over 4,000 of signals that are *steady*, 0 to 1."""
-    return 1.0 / steps + steady.astype(np.float64) * (1.0 / _STEADY_STEPS - 1.0 / steps)
+    return 1.0 / steps + steady.astype(np.float64) * (1.0 / STEADY_STEPS - 1.0 / steps)
 
 
-def _below(ratio: Floats, ends: tuple[float, float]) -> Floats:
-    """Return 1 where *ratio* is below the first of *ends*, 0 where it is above the second."""
-    low, high = ends
+def _below(ratio: Floats, low: Floats | float, high: Floats | float) -> Floats:
+    """Return 1 where *ratio* is below *low*, 0 where it is above *high*."""
     return np.asarray(np.minimum(np.maximum((high - ratio) / (high - low), 0.0), 1.0))
