@@ -48,16 +48,16 @@ _SURE_VALUES: Final = 768.0
 """Fewer values count for what they are, of steady signals too: after a new usual that has to be learnt."""
 _WHOLE_PERIODS: Final = 1.5
 """So much of that is needed for ranks to be kept still, and for so much counts that of what begins to be used."""
-_STILL_PERIODS: Final = 10.0
-"""Ranks that are kept still move by a tenth a day."""
+_STILL_PERIODS: Final = 30.0
+"""Ranks that are kept still move by a thirtieth a day: what is usual follows within three, and is off by as much."""
 
 
 class Baseline:
     """
     Slow level, time of day and time of week of *count* signals that are sampled each *step_seconds*.
 
-    Where a step is shorter than 30 s the level is all. Else this costs 1.5 bytes for each of 48 and 56 parts, and 36
-    more.
+    Where a step is shorter than 30 s the level is all. Else this costs 2.5 bytes for each of 48 parts, 1.5 for each
+    of 56, and 36 more.
     """
 
     def __init__(self, count: int, step_seconds: float, period_seconds: float = DAY_SECONDS) -> None:
@@ -70,7 +70,8 @@ class Baseline:
         """Whether the time of the day is learnt."""
         self.period_steps = period_seconds / step_seconds
         part_steps, span = self.period_steps / BINS, _DAYS * BINS / WEEK_PARTS
-        self.day = Cycle(count, BINS if self.is_daily else 0, span=1.0, part_steps=part_steps)
+        # Of clean signals the noise is not much more than a fortieth of a deviation of what they do all day.
+        self.day = Cycle(count, BINS if self.is_daily else 0, span=1.0, part_steps=part_steps, is_fine=True)
         self.week = Cycle(count, WEEK_PARTS if self.is_daily else 0, span=span, part_steps=span * part_steps)
         self.error = np.ones((2, count), np.float32)
         """The mean square of scores about the level alone, and about the time of the day and the level beside it."""
@@ -182,6 +183,10 @@ class Baseline:
     def periods_in_use(self, age_seconds: Floats) -> Floats:
         """Return for how many periods the time of the day has been in use; -1 where it is not."""
         return np.where(self.is_used, (age_seconds - self.used_from) / self.period_seconds, -1.0)
+
+    def whole(self, steps: float) -> Floats:
+        """Return so many *steps* for each signal, but a whole period where the time of the day is used."""
+        return np.where(self.is_used, max(steps, self.period_steps), steps)
 
     def is_settling(self, age_seconds: Floats) -> Bools:
         """Return of which signals the time of the day is in use but not well known."""

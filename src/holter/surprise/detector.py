@@ -31,7 +31,7 @@ from holter.surprise.scatter import Scatter
 from holter.surprise.shares import STATISTICS, spent
 from holter.surprise.steadiness import Steadiness
 from holter.surprise.stride import DRIFTS, VALUES, WALKS, Known, Now, step
-from holter.surprise.unusual import Unusual
+from holter.surprise.unusual import MOST_STEPS, Unusual
 from holter.surprise.walks import Tails, excess_of, level_of
 
 BLOCK: Final = 32
@@ -216,7 +216,8 @@ class Detector:
         with np.errstate(divide="ignore"):
             cut, up = self.tails.heights_for(self._shared(_CUT_STEPS, _UP_STEPS / _RUNS)[:, :WALKS])
         self._learn_heights(there, cut)
-        is_usual, is_new_usual = self.unusual.end(BLOCK)
+        # Where the time of the day is used half a day is none.
+        is_usual, is_new_usual = self.unusual.end(BLOCK, self.baseline.whole(MOST_STEPS))
         if np.count_nonzero(is_new_usual):
             self.settle(is_new_usual)
             # While the time of the day gets known ranks go on to mean what they do.
@@ -369,13 +370,14 @@ class Detector:
         return np.array([one / shares for one in steps])
 
     def _set_thresholds(self) -> None:
-        with np.errstate(divide="ignore"):
+        # To a thousandth, which is nothing beside how well they are known.
+        with np.errstate(divide="ignore", over="ignore"):
             thresholds, unusual = self._heights_for(self.asked, _UNUSUAL_STEPS)
-            self._thresholds = self._anew_heights = thresholds.astype(np.float32)
+            self._thresholds = self._anew_heights = thresholds.astype(np.float16)
             if (self.asked < _ANEW_STEPS).any():
                 anew = np.maximum(thresholds, self._heights_for(_ANEW_STEPS)[0])
-                self._anew_heights = anew.astype(np.float32)
-        self._unusual_heights = np.minimum(unusual, thresholds).astype(np.float32)
+                self._anew_heights = anew.astype(np.float16)
+        self._unusual_heights = np.minimum(unusual, self._thresholds).astype(np.float32)
         self._known = Known(
             self._state, self._highest, self.lasting, self.ranks.quantiles, self.ranks.furthest, self.scatter.square,
             self.scatter.per_square, self._unit, self._unusual_heights, self._median, self.way, TIED, GRID,

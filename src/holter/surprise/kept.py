@@ -27,14 +27,14 @@ _FIELDS: Final = [
     ("variance", "<f4", (2,)),
 ]  # fmt: skip
 _DAILY_FIELDS: Final = [
-    ("day", "i1", (BINS,)), ("day_visits", "u1", (BINS // 2,)), ("week", "i1", (WEEK_PARTS,)),
+    ("day", "<i2", (BINS,)), ("day_visits", "u1", (BINS // 2,)), ("week", "i1", (WEEK_PARTS,)),
     ("week_visits", "u1", (WEEK_PARTS // 2,)), ("hours", "i1", (HOURS,)),
 ]  # fmt: skip
 _RECORDS: Final = {False: np.dtype(_FIELDS), True: np.dtype(_FIELDS + _DAILY_FIELDS)}
 
 
 def bytes_of(detector: Detector) -> int:
-    """Return how many bytes are kept of a signal: 479 where the time of the day is learnt, else 299."""
+    """Return how many bytes are kept of a signal: 527 where the time of the day is learnt, else 299."""
     return _RECORDS[detector.baseline.is_daily].itemsize
 
 

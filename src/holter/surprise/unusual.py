@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from holter.surprise.normal import Bools
+from holter.surprise.normal import Bools, Floats
 
-_MOST: Final = 500
+MOST_STEPS: Final = 500.0
 _OFTEN: Final = 0.25
 _OFTEN_PACE: Final = 1.0 / 64
 """What is unusual at more than so many of the steps of the last two thousand is learnt from all the same."""
@@ -29,10 +29,14 @@ class Unusual:
         """Take in which signals are unusual at a step of the block."""
         self.high |= high.astype(np.uint32) << np.uint32(at)
 
-    def end(self, block: int) -> tuple[Bools, Bools]:
-        """Return which steps of a *block* teach, ``(signals, steps)``, and which signals have a new usual."""
+    def end(self, block: int, most_steps: Floats | float = MOST_STEPS) -> tuple[Bools, Bools]:
+        """
+        Return which steps of a *block* teach, ``(signals, steps)``, and which signals have a new usual.
+
+        That is what has been unusual for *most_steps* more than it was not.
+        """
         is_high = (self.high[:, None] >> np.arange(block, dtype=np.uint32)) & np.uint32(1) > 0
-        is_new_usual = self.steps >= _MOST
+        is_new_usual = self.steps >= most_steps
         highs = is_high.sum(1)
         self.steps = np.maximum(self.steps + 2.0 * highs - block, 0.0).astype(np.float32)
         self.steps[is_new_usual & (highs == 0)] = 0.0

@@ -48,7 +48,7 @@ class Tails:
         self.level = np.broadcast_to(level[:, None], shape).astype(np.float32)
         self.excess = np.broadcast_to(excess[:, None], shape).astype(np.float32)
         """The mean excess over the level."""
-        self._expected = self.excess.copy()
+        self._expected = self.excess.astype(np.float16)
         self._weight = np.zeros((1, count), np.float32)
         self.blocks = np.zeros((1, count), np.float32)
         """How many blocks were seen, of all statistics, up to 800; *excesses* are a fixed share of them."""
@@ -61,7 +61,7 @@ class Tails:
 
     def expect(self, excess: Floats, weight: npt.NDArray[np.float32]) -> None:
         """Let the mean *excess* that theory expects of each walk now count for so many excesses more."""
-        self._expected, self._weight = excess.astype(np.float32), weight
+        self._expected, self._weight = excess.astype(np.float16), weight
 
     def _known(self) -> tuple[Floats, Floats]:
         """Return how many excesses the mean rests on, and the mean, with what is expected."""
