@@ -183,6 +183,22 @@ def test_it_ends_when_the_rhythm_that_told_of_it_has_been_quiet_for_thirty_steps
     assert steps == pytest.approx(30 * step_seconds / 10.0, abs=2)
 
 
+def test_what_the_minutes_told_of_goes_on_as_long_as_they_say_so(lesson: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the ten seconds it may be nothing all the while."""
+    state, services = json.loads(lesson), Services(seed=3)
+    alarm = Alarm(0, "fall", 600.0, (1e6, 1e7, 1e8), 60.0, (1.0, 2.0))
+    key, now = resumed(lesson)._places.key(0), services.world.snapshot().time_ns / 1e9 - 7_200.0
+    incident = Incident(key, alarm, Value(0.5, 0.5, "1", 0), 10, now)
+    check = resumed(json.dumps({**state, "incidents": [incident.save()]}))
+    fine, coarse = check._rhythms
+    moved = [0]
+    monkeypatch.setattr(fine, "moved", list)
+    monkeypatch.setattr(coarse, "moved", lambda: moved)
+    assert [] == services.steps(check, 300)
+    moved.clear()
+    assert ["resolved"] == [alert.state for alert in services.steps(check, 190)]
+
+
 def test_states_are_shown() -> None:
     """Learning first, judging after 64 values."""
     check, services = Anomaly(), Services(1)

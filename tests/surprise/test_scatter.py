@@ -89,6 +89,32 @@ def test_traffic_that_follows_the_hours_is_known_and_what_is_missing_is_found() 
     assert found.mean() >= 0.97
 
 
+def test_the_second_week_is_as_quiet_as_asked() -> None:
+    """Of traffic that scatters by no more than a hundredth, too: what is known of an hour is finer than that."""
+    random, rates, alarms = np.random.default_rng(1), np.repeat([10.0, 30.0, 100.0], SIGNALS), 0
+    peaks = random.uniform(0, 24, len(rates))
+    detector = Detector(len(rates), step_seconds=MINUTE)
+    asked = 100.0 * DAY
+    detector.ask(asked)
+    for step in range(14 * DAY):
+        hours = 1 + 0.8 * np.sin(2 * np.pi * (step / 60 - peaks) / 24)
+        found = detector.update(random.poisson(60 * rates * hours).astype(float), step * MINUTE)
+        alarms += int(found.sum()) if step >= 7 * DAY else 0
+    assert alarms <= 3 * len(rates) * 7 * DAY / asked
+
+
+def test_half_a_day_is_no_new_usual_where_the_hours_are_known(taught: Detector) -> None:
+    """A day is: until then ranks mean what they did, so that all is as before when it is over."""
+    random, detector = np.random.default_rng(6), copied(taught)
+    known, begun = detector.ranks.known.copy(), 6 * DAY
+    for step in range(begun, begun + DAY // 2):
+        detector.update(swinging(random, step) + 5.0, step * MINUTE)
+    assert (detector.ranks.known >= known).all()
+    for step in range(begun + DAY // 2, begun + 2 * DAY):
+        detector.update(swinging(random, step) + 5.0, step * MINUTE)
+    assert (detector.ranks.known < known).mean() >= 0.9
+
+
 def test_ten_seconds_know_no_time_of_the_day() -> None:
     """However long they see one: their level follows it, and that of minutes tells of the hours."""
     random, detector = np.random.default_rng(5), Detector(2, step_seconds=10.0)

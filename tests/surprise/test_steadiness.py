@@ -77,3 +77,19 @@ def test_a_change_does_not_raise_the_threshold_that_it_is_on_its_way_to() -> Non
     for step in range(1_025, 1_185):
         detector.update(random.normal(size=100) + 0.6, step * MINUTE)
     assert (detector.tails.heights_for(np.full((5, 100), 1e5))[0] / before).mean() < 1.18
+
+
+def test_what_steady_signals_do_anew_is_not_soon_usual() -> None:
+    """After 1,000 values 100 others count for no more than after 4,000: a shift by half a deviation stays one."""
+    random = np.random.default_rng(21)
+    detector = fed(random.normal(size=(1_025, 100)))
+    medians, level = detector.medians(np.arange(100)), detector.baseline.level.copy()
+    for step in range(1_025, 1_281):
+        detector.update(random.normal(size=100) + 0.5, step * MINUTE)
+    followed = detector.medians(np.arange(100)) - medians + detector.baseline.level - level
+    assert followed.mean() < 0.008
+
+
+def test_no_steady_signal_is_said_to_remember_for_long() -> None:
+    """However few blocks there are to tell: 1,600 values are 6 groups of 8."""
+    assert fed(np.random.default_rng(22).normal(size=(1_601, 400))).is_unjudgeable.mean() <= 0.003
