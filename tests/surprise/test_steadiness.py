@@ -79,15 +79,25 @@ def test_a_change_does_not_raise_the_threshold_that_it_is_on_its_way_to() -> Non
     assert (detector.tails.heights_for(np.full((5, 100), 1e5))[0] / before).mean() < 1.18
 
 
+def moved(past: int, shift: float, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return by how much medians of normal values, and the level of their scores, follow a shift in so many steps."""
+    random, rows = np.random.default_rng(seed), np.arange(100)
+    detector = fed(random.normal(size=(past, 100)))
+    medians, level = detector.medians(rows), detector.baseline.level.copy()
+    for step in range(past, past + steps):
+        detector.update(random.normal(size=100) + shift, step * MINUTE)
+    return detector.medians(rows) - medians, detector.baseline.level - level
+
+
 def test_what_steady_signals_do_anew_is_not_soon_usual() -> None:
-    """After 1,000 values 100 others count for no more than after 4,000: a shift by half a deviation stays one."""
-    random = np.random.default_rng(21)
-    detector = fed(random.normal(size=(1_025, 100)))
-    medians, level = detector.medians(np.arange(100)), detector.baseline.level.copy()
-    for step in range(1_025, 1_281):
-        detector.update(random.normal(size=100) + 0.5, step * MINUTE)
-    followed = detector.medians(np.arange(100)) - medians + detector.baseline.level - level
-    assert followed.mean() < 0.008
+    """After 1,000 values 500 others count as after 4,000, for both: an eighth of their shift each, and not a third."""
+    medians, level = moved(1_025, 0.2, 512, 21)
+    assert (medians.mean() < 0.03, level.mean() < 0.03) == (True, True)
+
+
+def test_a_new_usual_is_learnt_of_steady_signals_too() -> None:
+    """What has been off by half a deviation for 500 steps and more: ranks follow then as they would of any signal."""
+    assert moved(3_000, 0.5, 800, 23)[0].mean() > 0.05
 
 
 def test_no_steady_signal_is_said_to_remember_for_long() -> None:
