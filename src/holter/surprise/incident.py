@@ -49,9 +49,12 @@ class Incident:
         return self.key in moved or 3 * sum(key in self.keys for key in moved) > len(self.keys)
 
     def join(self, keys: Iterable[Key], now_seconds: float) -> None:
-        """Take in signals that moved along."""
-        self.alarmed_seconds = self.moved_seconds = now_seconds
-        self.keys.update(dict.fromkeys(keys))
+        """Take in signals that moved along; what has done so before makes the incident no wider."""
+        new = [key for key in keys if key not in self.keys]
+        self.moved_seconds = now_seconds
+        if new:
+            self.alarmed_seconds = now_seconds
+            self.keys.update(dict.fromkeys(new))
 
     def alert(self, state: AlertState, now_ns: int) -> Alert:
         """Return the words on how it began, or on its end."""
