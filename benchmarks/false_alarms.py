@@ -297,6 +297,7 @@ def scenes() -> dict[str, Scene]:
 
     return {
         "start at 03:00, diurnal": Scene(rate=lambda second: daily(second, 3.0), start_hour=3.0),
+        "two weeks, diurnal": Scene(rate=daily, days=14.0),
         "first weekend": Scene(rate=weekly, days=6.0),
         "JIT warm-up": Scene(slow=lambda second: 1 + 20 * math.exp(-second / 60)),
         "restart, state kept": Scene(restart="kept"),

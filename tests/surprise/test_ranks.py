@@ -10,7 +10,7 @@ from scipy import stats
 
 from holter.ring import NATIVE
 from holter.surprise.normal import score_of, share_below
-from holter.surprise.ranks import EDGES, GRID, QUANTILES, SHARES, Ranks, merge_in_numpy
+from holter.surprise.ranks import EDGES, GRID, QUANTILES, SHARES, Fresh, Past, Ranks, merge_in_numpy
 
 native = pytest.mark.skipif(NATIVE is None, reason="there is no extension")
 
@@ -101,8 +101,9 @@ def test_a_block_is_merged_in_c_as_it_is_in_numpy(seed: int, count: int) -> None
     """Quantiles to a float's last bits, and how many are known."""
     block, rows, past, *mine = pasts(np.random.default_rng(seed), count)
     theirs = [one.copy() for one in mine]
-    merge_in_numpy(block, rows, past, SHARES, EDGES, *mine)
-    NATIVE.merge(block, rows, past, SHARES, EDGES, *theirs)
+    fresh = Fresh(block, rows, past)
+    merge_in_numpy(fresh, Past(SHARES, EDGES, *mine))
+    NATIVE.merge(fresh, Past(SHARES, EDGES, *theirs))
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6)
 
@@ -111,15 +112,13 @@ def test_a_block_is_merged_in_c_as_it_is_in_numpy(seed: int, count: int) -> None
 def test_arrays_that_do_not_fit_are_not_merged() -> None:
     """Of another length or kind, or rows that are not there: they would be read beyond their end."""
     fitting = *pasts(np.random.default_rng(1), 8)[:3], SHARES, EDGES, *pasts(np.random.default_rng(1), 8)[3:]
-    wrong = dict(enumerate(one[:-1] for one in fitting))
-    wrong |= {0: fitting[0][1:, 1:].copy(), 1: np.array([8])}
-    for at, other in wrong.items():
+    wrong = [(at, fitting[at][:-1]) for at in range(2, 7)]
+    wrong += [(0, fitting[0][1:, 1:].copy()), (0, np.zeros((8, 65), np.float32))]
+    wrong += [(1, np.array([8])), (1, np.array([-1])), (1, np.array([0], np.int32))]
+    for at, other in wrong:
+        bad = *fitting[:at], other, *fitting[at + 1 :]
         with pytest.raises(ValueError, match="expected"):
-            NATIVE.merge(*fitting[:at], other, *fitting[at + 1 :])
-    for other in (np.array([-1]), np.array([0], np.int32)):
-        with pytest.raises(ValueError, match="expected"):
-            NATIVE.merge(fitting[0], other, *fitting[2:])
-    with pytest.raises(ValueError, match="expected"):
-        NATIVE.merge(np.zeros((8, 65), np.float32), *fitting[1:])
-    with pytest.raises(TypeError):
-        NATIVE.merge(*fitting[:6])
+            NATIVE.merge(bad[:3], bad[3:])
+    for others in ((fitting[:3],), (fitting[:3], fitting[3:6]), (list(fitting[:3]), fitting[3:])):
+        with pytest.raises(TypeError):
+            NATIVE.merge(*others)

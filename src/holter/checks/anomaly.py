@@ -43,7 +43,7 @@ class Anomaly:
     long that its past tells nothing, or has a value in less than one interval of ten; else *judging*. The time of
     the day is known once two days were seen and where it tells; of what follows it little is told in the first five
     days. What was learnt outlives a restart, where the monitor is in a group (see `start`), as far as it fits into
-    4 MB: that of some 4,000 signals, those first that are known for longest; `describe` tells where others begin anew.
+    4 MB: that of some 3,500 signals, those first that are known for longest; `describe` tells where others begin anew.
 
     **The promise**: a value is taken for its rank, and what walks of such ranks did so far tells how far they go by
     themselves; thresholds are those of the predictive distribution, so that what is not known for sure is inside

@@ -12,7 +12,7 @@ t-digest, 2019, has its centroids denser at the ends as here).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -94,26 +94,35 @@ class Ranks:
         """
         # What a few thousand need at once stays in the cache, and memory for a moment small.
         for first in range(0, len(rows), _AT_ONCE):
-            merge(block, rows[first : first + _AT_ONCE], past, SHARES, EDGES, self.quantiles, self.known)
+            fresh = Fresh(block, rows[first : first + _AT_ONCE], past)
+            merge(fresh, Past(SHARES, EDGES, self.quantiles, self.known))
 
 
-def merge_in_numpy(  # noqa: PLR0917 - the extension takes the same by position
-    block: Singles,
-    rows: npt.NDArray[np.intp],
-    past: Singles,
-    at: Floats,
-    edges: Floats,
-    quantiles: Singles,
-    known: Singles,
-) -> None:
-    """
-    Merge a *block* of values into the *quantiles* of *rows*, and count them in *known*; *past* counts what was before.
+class Fresh(NamedTuple):
+    """A block of values, ``(signals, values)`` with NaN where there is none, that some *rows* of it are to learn."""
 
-    Quantiles are the values *at* these shares; between each two the past has the share of their *edges*.
-    """
+    block: Singles
+    rows: npt.NDArray[np.intp]
+    past: Singles
+    """For how many values counts what each signal did before."""
+
+
+class Past(NamedTuple):
+    """What is known: the values at these *shares*; between each two the past has the share of their *edges*."""
+
+    shares: Floats
+    edges: Floats
+    quantiles: Singles
+    known: Singles
+
+
+def merge_in_numpy(fresh: Fresh, past: Past) -> None:
+    """Merge what is *fresh* into the quantiles of the *past*, and count it in what is known."""
+    block, rows, counted = fresh
+    at, edges, quantiles, known = past
     new = block[rows].astype(np.float64)
     there = np.isfinite(new)
-    had, old = known[rows], past[rows]
+    had, old = known[rows], counted[rows]
     values = np.concatenate([quantiles[rows].astype(np.float64), np.where(there, new, np.inf)], axis=1)
     # Without a past its quantiles say nothing.
     values[had <= 0, :QUANTILES] = np.inf
@@ -127,8 +136,8 @@ def merge_in_numpy(  # noqa: PLR0917 - the extension takes the same by position
     is_new = ~is_old & np.isfinite(values)
     # What the past says at each of its quantiles is their share; in between, the middle.
     passed = np.cumsum(is_old, axis=1)
-    past = np.where(is_old, at[np.maximum(passed - 1, 0)], edges[passed])
-    shares = (old * past + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
+    share = np.where(is_old, at[np.maximum(passed - 1, 0)], edges[passed])
+    shares = (old * share + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
     # The largest that is known stands for all beyond, so that no infinity gets between the quantiles.
     largest = np.where(np.isinf(values), -np.inf, values).max(1)
     values = np.minimum(values, largest[:, None])
@@ -145,7 +154,7 @@ def merge_in_numpy(  # noqa: PLR0917 - the extension takes the same by position
     known[chosen] += added[some]
 
 
-merge: Final[Callable[..., None]] = merge_in_numpy if NATIVE is None else NATIVE.merge
+merge: Final[Callable[[Fresh, Past], None]] = merge_in_numpy if NATIVE is None else NATIVE.merge
 
 
 def scores_of(values: Singles, quantiles: Singles, furthest: Singles) -> Floats:
