@@ -103,7 +103,7 @@ def sweep(folder: Path, service: str, now_ns: int | None = None) -> list[Path]:
     now = time.time_ns() if now_ns is None else now_ns
     kept = kept_bytes = 0
     untold = []
-    counted = counted_in(folder)
+    counted: frozenset[str] | None = None
     for one in listed(folder):
         age_ns = now - one.ended_ns
         if one.state == "closed":
@@ -115,8 +115,9 @@ def sweep(folder: Path, service: str, now_ns: int | None = None) -> list[Path]:
             continue
         kept, kept_bytes = kept + 1, kept_bytes + one.size_bytes
         is_over = kept > MOST_KEPT or kept_bytes > MOST_KEPT_BYTES or age_ns > MOST_KEPT_NS
-        is_waiting = one.is_grouped and age_ns <= _UNCOUNTED_NS and kept_bytes <= MOST_UNCOUNTED_BYTES
-        is_over &= not is_waiting or (one.process is not None and one.process.recording in counted)
+        if is_over and one.is_grouped and age_ns <= _UNCOUNTED_NS and kept_bytes <= MOST_UNCOUNTED_BYTES:
+            counted = counted_in(folder) if counted is None else counted
+            is_over = one.process is not None and one.process.recording in counted
         is_sure = one.process is not None and one.process.is_sure
         if is_over and (is_sure or age_ns > _DAY_NS):
             _remove(one.path)

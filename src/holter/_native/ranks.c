@@ -67,7 +67,7 @@ merge_one(const Merge *merge, Py_ssize_t row)
     shares[size] = 1.5;
     for (int index = 0, at = 0; index < QUANTILES; index++) {
         double wanted = merge->shares[index];
-        while (shares[at + 1] <= wanted) {
+        while (at + 1 < size && shares[at + 1] <= wanted) {
             at++;
         }
         double part = (wanted - shares[at]) / (shares[at + 1] - shares[at]);
