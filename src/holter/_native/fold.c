@@ -188,6 +188,21 @@ buffers_get(PyObject *const *arguments, Py_buffer *views, const Py_ssize_t *size
     return true;
 }
 
+bool
+fields_get(PyObject *const *arguments, Py_ssize_t given, int first, int second, PyObject **fields)
+{
+    if (given != 2 || !PyTuple_Check(arguments[0]) || !PyTuple_Check(arguments[1]) ||
+        PyTuple_GET_SIZE(arguments[0]) != first || PyTuple_GET_SIZE(arguments[1]) != second) {
+        PyErr_Format(PyExc_TypeError, "expected two tuples, of %d and %d fields", first, second);
+        return false;
+    }
+    for (int index = 0; index < first + second; index++) {
+        fields[index] = index < first ? PyTuple_GET_ITEM(arguments[0], index)
+                                      : PyTuple_GET_ITEM(arguments[1], index - first);
+    }
+    return true;
+}
+
 PyObject *
 fold_survey(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {

@@ -75,6 +75,8 @@ extern PyTypeObject Ring_Type, Call_Type, Standing_Type, TimedCall_Type, Corouti
 /* Gives spans their methods; before their type is used. */
 int spans_prepare(void);
 
+/* The fields of two tuples, of so many each. */
+bool fields_get(PyObject *const *arguments, Py_ssize_t given, int first, int second, PyObject **fields);
 /* Views of the arguments from the first on, of items so large; those from `writable` on are written to. */
 bool buffers_get(PyObject *const *arguments, Py_buffer *views, const Py_ssize_t *sizes, int count, int writable);
 void buffers_release(Py_buffer *views, int count);

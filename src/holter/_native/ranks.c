@@ -91,18 +91,10 @@ ranks_merge(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
     /* The fields of Fresh and Past of holter.surprise.ranks, in their order. */
     enum { OF_FRESH = 3, OF_PAST = 4, BUFFERS = OF_FRESH + OF_PAST, WRITABLE = 5 };
     static const Py_ssize_t sizes[BUFFERS] = {4, 8, 4, 8, 8, 4, 4};
-    if (given != 2 || !PyTuple_Check(arguments[0]) || !PyTuple_Check(arguments[1]) ||
-        PyTuple_GET_SIZE(arguments[0]) != OF_FRESH || PyTuple_GET_SIZE(arguments[1]) != OF_PAST) {
-        PyErr_SetString(PyExc_TypeError, "expected what is fresh and what is past");
-        return NULL;
-    }
     PyObject *arrays[BUFFERS];
-    for (int index = 0; index < BUFFERS; index++) {
-        arrays[index] = index < OF_FRESH ? PyTuple_GET_ITEM(arguments[0], index)
-                                         : PyTuple_GET_ITEM(arguments[1], index - OF_FRESH);
-    }
     Py_buffer views[BUFFERS];
-    if (!buffers_get(arrays, views, sizes, BUFFERS, WRITABLE)) {
+    if (!fields_get(arguments, given, OF_FRESH, OF_PAST, arrays) ||
+        !buffers_get(arrays, views, sizes, BUFFERS, WRITABLE)) {
         return NULL;
     }
     Merge merge = {

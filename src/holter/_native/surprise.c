@@ -120,17 +120,8 @@ surprise_step(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
     static const Py_ssize_t each[BUFFERS] = {1, 1, 1, 1, 1, STATISTICS, WALKS, WALKS, QUANTILES, 1, 2, 1, 2, STATISTICS,
                                              1, 1, 0, 0};
     PyObject *arrays[BUFFERS];
-    if (given != 2 || !PyTuple_Check(arguments[0]) || !PyTuple_Check(arguments[1]) ||
-        PyTuple_GET_SIZE(arguments[0]) != OF_NOW || PyTuple_GET_SIZE(arguments[1]) != OF_KNOWN) {
-        PyErr_SetString(PyExc_TypeError, "expected what is now and what is known");
-        return NULL;
-    }
-    for (int index = 0; index < BUFFERS; index++) {
-        arrays[index] = index < OF_NOW ? PyTuple_GET_ITEM(arguments[0], index)
-                                       : PyTuple_GET_ITEM(arguments[1], index - OF_NOW);
-    }
     Py_buffer views[BUFFERS];
-    if (!buffers_get(arrays, views, sizes, BUFFERS, 0)) {
+    if (!fields_get(arguments, given, OF_NOW, OF_KNOWN, arrays) || !buffers_get(arrays, views, sizes, BUFFERS, 0)) {
         return NULL;
     }
     Step step = {
