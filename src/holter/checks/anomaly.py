@@ -23,7 +23,11 @@ from holter.words import count, number
 _RHYTHMS: Final = (10.0, 60.0)
 _MOST_PER_WEEK: Final = 10_000.0
 _QUIET_STEPS: Final = 30
-"""An incident ends when nothing has moved for so many steps of the rhythm that told of it."""
+_QUIET_SECONDS: Final = 600.0
+"""
+An incident ends when nothing has moved for so many steps of the rhythm that told of it, and so long at least: what comes
+and goes within ten minutes is one.
+"""
 _SAVED_BYTES: Final = 4_000_000
 _MOST_SHOWN: Final = 3
 _BASE: Final = 1.05
@@ -158,7 +162,7 @@ class Anomaly:
             # After a restart a quiet time begins anew.
             if incident.moved_seconds is None or incident.goes_on(by_rhythm.get(step_seconds, moved)):
                 incident.moved_seconds = now
-            elif not 0 <= now - incident.moved_seconds < _QUIET_STEPS * step_seconds:
+            elif not 0 <= now - incident.moved_seconds < max(_QUIET_STEPS * step_seconds, _QUIET_SECONDS):
                 self._incidents.remove(incident)
                 for number in map(self._places.number, incident.keys):
                     for rhythm in self._rhythms:
