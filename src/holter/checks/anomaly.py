@@ -25,8 +25,8 @@ _MOST_PER_WEEK: Final = 10_000.0
 _QUIET_STEPS: Final = 30
 _QUIET_SECONDS: Final = 600.0
 """
-An incident ends when nothing has moved for so many steps of the rhythm that told of it, and so long at least: what comes
-and goes within ten minutes is one.
+An incident ends when nothing has moved for so many steps of the rhythm that told of it, and for so long at least: what
+comes and goes within ten minutes is one.
 """
 _SAVED_BYTES: Final = 4_000_000
 _MOST_SHOWN: Final = 3
