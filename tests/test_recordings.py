@@ -166,18 +166,18 @@ def test_what_nobody_has_counted_in_waits_for_a_minute(folder: Path, monkeypatch
     """Whoever leads a group may read the others each 30 s: until then more than 16 are kept, up to a bound."""
     for number in range(22):
         leave(folder, f"a-{number:02}", age_ns=30 * 10**9 + number, group="")
-    sweep(folder, "other")
+    sweep(folder, "other", NOW_NS)
     assert 22 == len(listed(folder))
     last, before = (one.process for one in listed(folder)[:-3:-1])
     assert last is not None
     assert before is not None
     Departed(counted={last.recording: 0}).write(folder / "sentiment-0a1b2c3d.7.totals", 1)
     Departed(counted={before.recording: 0}).write(folder / "another-0a1b2c3d.1.totals", 1)
-    sweep(folder, "other")
+    sweep(folder, "other", NOW_NS)
     assert 20 == len(listed(folder))
     size = (folder / "a-00.holter").stat().st_size
     monkeypatch.setattr(recordings, "MOST_UNCOUNTED_BYTES", 18 * size)
-    sweep(folder, "other")
+    sweep(folder, "other", NOW_NS)
     assert 18 == len(listed(folder))
     sweep(folder, "other", NOW_NS + 30 * 10**9 + 1)
     assert 16 == len(listed(folder))
