@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def figures(program: Path, *arguments: object) -> dict[str, int]:
 def torn(program: Path, *arguments: object) -> int:
     """Return how many records the *program* takes that are none, at the first of 20 runs that has any."""
     return next(filter(None, (figures(program, *arguments)["torn"] for _ in range(20))), 0)
+
+
+def test_every_source_is_built() -> None:
+    """One that is left out of the extension leaves everybody without it, and nothing else fails for that."""
+    project = tomllib.loads((HEADERS.parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    (extension,) = project["tool"]["setuptools"]["ext-modules"]
+    assert sorted(extension["sources"]) == sorted(f"src/holter/_native/{path.name}" for path in HEADERS.glob("*.c"))
 
 
 def test_a_reader_beside_the_writer_takes_no_torn_record(build: Build) -> None:
