@@ -53,8 +53,17 @@ merge_one(const Merge *merge, Py_ssize_t row)
             shares[size++] = (old * merge->shares[passed] + taken) / all;
             passed++;
         } else {
-            values[size] = fresh[taken++];
-            shares[size++] = (old * merge->edges[passed] + taken - 0.5) / all;
+            double value = fresh[taken++], share = merge->edges[passed];
+            /* Strictly between two it is on the way from one to the other; what is tied counts for the middle. */
+            if (passed > 0 && passed < had && value > quantiles[passed - 1]) {
+                double low = quantiles[passed - 1], width = quantiles[passed] - low;
+                share = merge->shares[passed - 1];
+                share += (value - low) / width * (merge->shares[passed] - share);
+            }
+            values[size] = value;
+            share = (old * share + taken - 0.5) / all;
+            shares[size] = size > 1 && shares[size - 1] > share ? shares[size - 1] : share;
+            size++;
         }
     }
     if (size == 1) {

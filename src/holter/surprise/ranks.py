@@ -132,12 +132,20 @@ def merge_in_numpy(fresh: Fresh, past: Past) -> None:
     some = np.flatnonzero(old + added > 0)
     if not len(some):
         return
-    values, is_old, old = values[some], is_old[some], old[some, None]
+    values, is_old, old, chosen = values[some], is_old[some], old[some, None], rows[some]
     is_new = ~is_old & np.isfinite(values)
-    # What the past says at each of its quantiles is their share; in between, the middle.
+    # What the past says at each of its quantiles is their share; strictly between two, what is on the way from one to
+    # the other, and of what is tied the middle.
     passed = np.cumsum(is_old, axis=1)
-    share = np.where(is_old, at[np.maximum(passed - 1, 0)], edges[passed])
+    below = np.maximum(passed - 1, 0)
+    share = np.where(is_old, at[below], edges[passed])
+    each = np.arange(len(some))[:, None]
+    low, high = (quantiles[chosen[each], np.minimum(below + one, QUANTILES - 1)].astype(np.float64) for one in (0, 1))
+    between = is_new & (passed > 0) & (passed < QUANTILES) & (values > low)
+    part = np.divide(values - low, high - low, out=np.zeros_like(share), where=between)
+    share = np.where(between, at[below] + part * (at[np.minimum(below + 1, QUANTILES - 1)] - at[below]), share)
     shares = (old * share + np.cumsum(is_new, axis=1) - 0.5 * is_new) / (old + added[some, None])
+    np.maximum.accumulate(shares, axis=1, out=shares)
     # The largest that is known stands for all beyond, so that no infinity gets between the quantiles.
     largest = np.where(np.isinf(values), -np.inf, values).max(1)
     values = np.minimum(values, largest[:, None])
@@ -149,7 +157,6 @@ def merge_in_numpy(fresh: Fresh, past: Past) -> None:
     ends = np.concatenate([values[:, :1], values, largest[:, None]], axis=1)
     places = np.concatenate([first, shares + offsets, last], axis=1)
     merged = np.interp(wanted.ravel(), places.ravel(), ends.ravel()).reshape(len(some), QUANTILES)
-    chosen = rows[some]
     quantiles[chosen] = merged
     known[chosen] += added[some]
 
