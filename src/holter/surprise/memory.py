@@ -12,8 +12,9 @@ _GROUP: Final = 8
 _LEAST_GROUPS: Final = 6
 _MOST_GROUPS: Final = 24.0
 _LONG: Final = 0.35
-_LEAST: Final = 1e-4
 """Means of 8 blocks have an eighth of the variance of one where nothing is remembered, all of it where all is."""
+_LEAST: Final = 0.1
+"""As long as they are off by less, in squares of the scatter, what is remembered is no matter."""
 
 
 class Memory:
@@ -48,4 +49,4 @@ class Memory:
     def is_long(self) -> Bools:
         """Which signals remember for hundreds of steps; False before that can be told."""
         enough = self.blocks >= _LEAST_GROUPS * _GROUP
-        return np.asarray(enough & (self.variance[1] > _LONG * self.variance[0]) & (self.variance[0] > _LEAST))
+        return np.asarray(enough & (self.variance[1] > _LONG * self.variance[0]) & (self.variance[1] > _LEAST))
