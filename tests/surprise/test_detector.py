@@ -86,6 +86,47 @@ def test_one_record_is_called_no_rarer_than_a_hundred_times_the_past() -> None:
     assert fed(detector, np.full((40, 5), 1e12), 641).any(0).all()
 
 
+def still(now: list[float], *, before: float) -> np.ndarray:
+    """Return in which of 300 steps signals alarm, *now* each, that have been *before* for 2,000 steps."""
+    detector = Detector(len(now), step_seconds=MINUTE)
+    fed(detector, np.full((2_000, len(now)), before))
+    detector.ask(3e4)
+    return fed(detector, np.tile(now, (300, 1)), 2_000)
+
+
+@pytest.mark.parametrize("before", [812.0, -812.0])
+def test_what_stood_still_and_moves_by_less_than_a_hundredth_has_not_moved(before: float) -> None:
+    """One MiB more of memory that has been the same all the time is nothing; by 2 in 100 is something at once."""
+    alarms = still([before, 1.0012 * before, 0.992 * before, 1.02 * before, 0.97 * before], before=before)
+    assert [False, False, False, True, True] == alarms.any(0).tolist()
+    assert alarms[:8, 3:].any(0).all()
+
+
+def test_what_stood_at_zero_moves_by_anything() -> None:
+    """There no hundredth is; and of small whole numbers the next one is far."""
+    assert [False, True, True] == still([0.0, 1e-6, -1e-6], before=0.0).any(0).tolist()
+    assert still([4.0, 2.0], before=3.0).any(0).all()
+
+
+def test_what_creeps_away_step_by_step_has_moved_in_the_end() -> None:
+    """Each of its steps is nothing, but it is the place where it stood for long that it is compared with."""
+    detector = Detector(1, step_seconds=MINUTE)
+    fed(detector, np.full((2_000, 1), 800.0))
+    detector.ask(3e4)
+    alarms = fed(detector, 800.0 + 0.5 * (np.arange(4_000)[:, None] // 200), 2_000)[:, 0]
+    assert 3_200 <= int(alarms.argmax()) <= 3_600
+    assert alarms.any()
+
+
+def test_what_does_not_stand_still_is_judged_by_its_spread() -> None:
+    """However small that is beside the values: five times a spread of one in 100,000 is found."""
+    random, signals = np.random.default_rng(31), 20
+    detector = Detector(signals, step_seconds=MINUTE)
+    fed(detector, 1e5 + random.normal(size=(2_000, signals)))
+    detector.ask(3e4)
+    assert fed(detector, 1e5 + 5.0 + random.normal(size=(20, signals)), 2_000).any(0).all()
+
+
 def test_a_direction_leaves_the_other_out() -> None:
     """What becomes less is no alarm where only more counts, and the whole rate goes to what does count."""
     random = np.random.default_rng(4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -89,18 +91,53 @@ def test_traffic_that_follows_the_hours_is_known_and_what_is_missing_is_found() 
     assert found.mean() >= 0.97
 
 
+def crowd(random: np.random.Generator, step: int, peaks: np.ndarray, factor: float = 1.0) -> np.ndarray:
+    """Return how many calls there are in a minute, of 10, 30 or 100 a second in the mean, that peak at some hour."""
+    rates = np.repeat([10.0, 30.0, 100.0], len(peaks) // 3)
+    hours = 1 + 0.8 * np.sin(2 * np.pi * (step / 60 - peaks) / 24)
+    return random.poisson(60 * factor * rates * hours).astype(float)
+
+
 def test_the_second_week_is_as_quiet_as_asked() -> None:
-    """Of traffic that scatters by no more than a hundredth, too: what is known of an hour is finer than that."""
-    random, rates, alarms = np.random.default_rng(1), np.repeat([10.0, 30.0, 100.0], SIGNALS), 0
-    peaks = random.uniform(0, 24, len(rates))
-    detector = Detector(len(rates), step_seconds=MINUTE)
-    asked = 100.0 * DAY
+    """Of traffic that scatters by no more than a hundredth, too, and all of it is judged."""
+    random, alarms, asked = np.random.default_rng(1), 0, 100.0 * DAY
+    peaks = random.uniform(0, 24, 3 * SIGNALS)
+    detector = Detector(len(peaks), step_seconds=MINUTE)
     detector.ask(asked)
     for step in range(14 * DAY):
-        hours = 1 + 0.8 * np.sin(2 * np.pi * (step / 60 - peaks) / 24)
-        found = detector.update(random.poisson(60 * rates * hours).astype(float), step * MINUTE)
+        found = detector.update(crowd(random, step, peaks), step * MINUTE)
         alarms += int(found.sum()) if step >= 7 * DAY else 0
-    assert alarms <= 3 * len(rates) * 7 * DAY / asked
+    assert alarms <= 3 * len(peaks) * 7 * DAY / asked
+    assert not detector.is_unjudgeable.any()
+    lost = np.zeros(len(peaks), np.bool_)
+    for step in range(14 * DAY, 14 * DAY + 30):
+        lost |= detector.update(crowd(random, step, peaks, 0.5), step * MINUTE)
+    assert lost.mean() >= 0.97
+
+
+def daily_alarms(days: int, factor: Callable[[int], float]) -> np.ndarray:
+    """Return in how many signals there is an alarm between 10 and 12, of each day from the eighth on."""
+    random, found = np.random.default_rng(2), np.zeros((days, 30), np.bool_)
+    peaks = random.uniform(0, 24, 30)
+    detector = Detector(30, step_seconds=MINUTE)
+    detector.ask(100.0 * DAY)
+    for step in range((8 + days) * DAY):
+        alarms = detector.update(crowd(random, step, peaks, factor(step)), step * MINUTE)
+        if step >= 8 * DAY and 600 <= step % DAY < 720:
+            found[step // DAY - 8] |= alarms
+    return found.sum(1)
+
+
+def test_an_hour_of_trouble_leaves_no_echo() -> None:
+    """Half of the traffic for an hour is found in all; at that hour of the next three days nothing is."""
+    found = daily_alarms(4, lambda step: 0.5 if 8 * DAY + 600 <= step < 8 * DAY + 660 else 1.0)
+    assert (found[0] == 30, found[1:].sum() <= 1) == (True, True)
+
+
+def test_what_comes_each_day_at_this_hour_is_usual_some_day() -> None:
+    """A third more for an hour a day is told at first, and a week later of few."""
+    found = daily_alarms(10, lambda step: 1.3 if step >= 8 * DAY and 600 <= step % DAY < 660 else 1.0)
+    assert (found[0] >= 27, found[-1] <= 10) == (True, True)
 
 
 def test_half_a_day_is_no_new_usual_where_the_hours_are_known(taught: Detector) -> None:

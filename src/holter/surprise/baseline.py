@@ -9,8 +9,9 @@ its own. What the week adds to that, in parts of three hours, is used once two w
 tells.
 
 A score is a rank among what was seen, so a time of the day is only worth what ranks go on to mean. From its use on
-ranks hardly move; the first two days in use are learnt from all that comes, each outliving those before it; then it is
-known.
+ranks hardly move, once that day is over and all hours have the same part in them; the first days, and the first two in
+use, each outlive those before them; then it is known. What is unusual teaches the time of the day all the same, but by
+no more than scores scatter by at that hour: trouble leaves no echo, and what comes each day is usual within a week.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Baseline:
         self.used_from = np.zeros(count, np.float32)
         """How old each signal was, in seconds, when that began."""
         self.days_used = np.zeros(count, np.int8)
-        """How many of the days until it is known well have ended in use."""
+        """How many of the first two days have ended, or of the first two in use."""
         self.has_ended = np.zeros(count, np.bool_)
         """Of which signals one of those ended with the last block."""
         self.is_weekly = np.zeros(count, np.bool_)
@@ -150,19 +151,25 @@ class Baseline:
         left = beside - self.day.at(rows, places)
         # Without a time of the day there is no week beside it.
         by_week = self._learn_week(left, places, counted, age_seconds) if self._are_used else 0.0
+        # What is unusual is the time of the day too, if it comes each day: but by no more than scores scatter by.
+        over = left - self.is_weekly[:, None] * by_week
+        unusual = lesson.there & ~counted
+        beside -= np.where(unusual, over - np.minimum(np.maximum(over, -lesson.reach), lesson.reach), 0.0)
         left = np.where(counted, left, 0.0)
         settled = (count > 0) & (age_seconds > self.period_seconds)
         share = np.where(settled, np.minimum(count / self._error_steps, 1.0), 0.0)
         squares = np.stack([(about**2).sum(1), (left**2).sum(1)]) / total
         self.error += share * (squares - self.error)
         # What ranks meant in the first periods they do not mean later.
-        days = np.minimum(np.floor(self.periods_in_use(age_seconds)), SETTLED_PERIODS)
-        self.has_ended = days > self.days_used
-        if np.count_nonzero(self.has_ended):
-            self.days_used[self.has_ended] = days[self.has_ended]
-            self._fade(self.has_ended & (days < SETTLED_PERIODS))
-        self.day.learn(beside, places, counted, np.full(len(count), self.day.most_visits))
-        left = np.where(counted, left - self.is_weekly[:, None] * by_week, 0.0)
+        days = np.where(self.is_used, self.periods_in_use(age_seconds), age_seconds / self.period_seconds)
+        days = np.minimum(np.floor(days), SETTLED_PERIODS)
+        ended = days > self.days_used
+        self.has_ended = ended & self.is_used
+        if np.count_nonzero(ended):
+            self.days_used[ended] = days[ended]
+            self._fade(ended & ~(self.is_used & (days == SETTLED_PERIODS)))
+        self.day.learn(beside, places, lesson.there, np.full(len(count), self.day.most_visits))
+        left = np.where(counted, over, 0.0)
         self.beside += np.minimum(count / self._error_steps, 1.0) * left.sum(1) / total
         # What was of use is given up only when it is of none, so that the walks need not learn anew all the time.
         least = np.where(self.is_used, 1.0, _TELLS) * self.error[0]
@@ -190,19 +197,23 @@ class Baseline:
 
     def is_settling(self, age_seconds: Floats) -> Bools:
         """Return of which signals the time of the day is in use but not well known."""
+        if not self._are_used:
+            return np.zeros(len(self.level), np.bool_)
         in_use = self.periods_in_use(age_seconds)
         return np.asarray((in_use >= 0.0) & (in_use < SETTLED_PERIODS))
 
-    def ranked(self, known: Singles, steady: Singles) -> Singles:
+    def ranked(self, known: Singles, lesson: Lesson) -> Singles:
         """
         Return for how many values those that are *known* count when new ones are ranked among them.
 
-        As long as the time of the day is used a rank has to mean at each day what it meant at the last. What signals
-        that are *steady*, 0 to 1, have done so far counts for more than it is: else what is new is soon usual.
+        As long as the time of the day is used a rank has to mean at each day what it meant at the last: from the end of
+        the day on in which that began, so that all hours have the same part in it. What steady signals have done so far
+        counts for more than it is: else what is new is soon usual.
         """
         past = np.minimum(known, max(_RANKED_STEPS, _RANKED_PERIODS * self.period_steps))
-        past = np.where(known >= _SURE_VALUES, np.maximum(past, steady * np.float32(STEADY_STEPS)), past)
-        is_still = self.is_used & (known >= self.ranked_from)
+        past = np.where(known >= _SURE_VALUES, np.maximum(past, lesson.steady * np.float32(STEADY_STEPS)), past)
+        is_whole = lesson.lived >= np.ceil(self.used_from / self.period_seconds) * self.period_seconds
+        is_still = self.is_used & (known >= self.ranked_from) & is_whole
         return np.where(is_still, np.maximum(past, _STILL_PERIODS * self.period_steps), past).astype(np.float32)
 
     def _learn_week(self, left: Floats, places: Floats, counted: Bools, age_seconds: Floats) -> Floats:

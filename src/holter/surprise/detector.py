@@ -28,7 +28,8 @@ from holter.surprise.memory import Memory
 from holter.surprise.normal import Bools, Floats, Singles
 from holter.surprise.ranks import GRID, TIED, Ranks
 from holter.surprise.scatter import Scatter
-from holter.surprise.shares import STATISTICS, spent
+from holter.surprise.shares import STATISTICS, cases, spent
+from holter.surprise.standstill import Standstill
 from holter.surprise.steadiness import Steadiness
 from holter.surprise.stride import DRIFTS, VALUES, WALKS, Known, Now, step
 from holter.surprise.unusual import MOST_STEPS, Unusual
@@ -62,6 +63,8 @@ _UP_STEPS: Final = 100.0
 _CUT_STEPS: Final = 10_000.0
 _KEPT: Final = 500.0
 """For so many values counts what was usual before."""
+_SETTLING_TIMES: Final = np.float32(10.0)
+"""So much rarer has to be what alarms while the time of the day is in use but not well known."""
 
 
 class Detector:
@@ -81,6 +84,7 @@ class Detector:
         self.scatter = Scatter(count, self.baseline.period_steps, is_daily=self.baseline.is_daily)
         self.tails = Tails(count, BLOCK, _LEVEL, _HANGING * _INDEPENDENT)
         self.extremes, self.memory, self.steadiness = Extremes(count), Memory(count), Steadiness(count)
+        self.standstill = Standstill()
         self.origin = np.full(count, np.nan)
         """The first value of each signal, from which the others are counted; NaN before it."""
         self.began = np.full(count, np.nan)
@@ -126,6 +130,7 @@ class Detector:
         if self._are_new:
             self._begin(given, known)
         moved = (given - self.origin).astype(np.float32)
+        self.standstill.keep(moved)
         if not all_known:
             moved = np.where(known, moved, np.float32(0))
         at, places = self._at, self.baseline.places(time_seconds)
@@ -172,7 +177,7 @@ class Detector:
         While nothing changes, and weighed by its share: the least rate to `ask` for at which it calls for an alarm.
         """
         steps = self._steps_until(self.heights.astype(np.float64))
-        return np.where(self.judged, steps * spent(self.way, self._is_at_end), 0.0)
+        return np.where(self.judged, steps * spent(self._case), 0.0)
 
     def lasting_of(self, row: int, statistic: int) -> int:
         """Return for how many steps a *statistic* had been above 0 when its signal last called for an alarm."""
@@ -185,6 +190,7 @@ class Detector:
     def face(self, rows: npt.NDArray[np.intp], direction: npt.ArrayLike) -> None:
         """Let only more than usual count for the signals of *rows*, or less, or both; one *direction* each."""
         self.way[rows] = direction
+        self._case = cases(self.way, self.ranks.is_at_end, self.steadiness.share)
 
     def medians(self, rows: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return the median of what the signals of *rows* did so far; NaN before 64 values."""
@@ -225,15 +231,15 @@ class Detector:
             self.ranks.known[anew] = np.minimum(self.ranks.known[anew], _KEPT)
         is_up = np.asarray((self.walks > up).any(0))
         held = is_up & (self.steadiness.share >= _MOSTLY) & ~is_new_usual
-        judged = there & self.is_judging[:, None]
+        judged, places = there & self.is_judging[:, None], self._places.astype(np.float64)
         lesson = Lesson(
-            self._scores / STEPS, self._places.astype(np.float64), judged, judged & is_usual, held, self._lived(),
-            self.steadiness.share,
+            self._scores / STEPS, places, np.sqrt(self.scatter.squares(places)), judged, judged & is_usual, held,
+            self._lived(), self.steadiness.share,
         )  # fmt: skip
         self._learn_scatter(lesson, is_up)
         self._learn_usual(lesson)
         taught = there & is_usual & ~held[:, None]
-        past = self.baseline.ranked(self.ranks.known, lesson.steady)
+        past = self.baseline.ranked(self.ranks.known, lesson)
         self.ranks.learn(np.where(taught, values, np.float32(np.nan)), np.flatnonzero(taught.any(1)), past)
         values[:], self._at = np.nan, 0
         self.prepare()
@@ -284,10 +290,10 @@ class Detector:
 
     def _learn_scatter(self, lesson: Lesson, is_up: Bools) -> None:
         count = lesson.taught.sum(1)
-        residual = np.where(lesson.taught, lesson.scores - self.baseline.usual_each(lesson.places), 0.0)
+        off = lesson.scores - self.baseline.usual_each(lesson.places)
         in_use = self.baseline.periods_in_use(lesson.lived)
-        relative = self.scatter.learn(residual, lesson, in_use, self.way, self.age)
-        self.steadiness.learn(residual, lesson.taught, self.memory.blocks, is_up)
+        relative = self.scatter.learn(off, lesson, in_use, self.way, self.age)
+        self.steadiness.learn(np.where(lesson.taught, off, 0.0), lesson.taught, self.memory.blocks, is_up)
         self.memory.learn(relative.sum(1) / np.maximum(count, 1), count >= BLOCK // 2)
 
     def grown(self, count: int) -> Detector:
@@ -340,12 +346,13 @@ class Detector:
         self.is_judging: Bools = self.ranks.known >= LEAST_VALUES
         median, near, far = self.ranks.spread()
         self._median = median.astype(np.float32)
-        self._is_at_end = self.ranks.is_at_end
+        self.standstill.prepare(self._median, near, self.origin, self.is_judging)
         unit = np.maximum(near, np.maximum(0.1 * near.max(0), 1e-6 * np.abs(median) + 1e-12))
         self._unit = (unit * [[1.0], [-1.0]]).astype(np.float32)
         # A time of the day is never known to the last, and about it walks go higher than theory says.
         steadiness = self.steadiness
         steadiness.prepare(self.scatter.overall, self.memory.blocks, ~self.baseline.is_used)
+        self._case = cases(self.way, self.ranks.is_at_end, steadiness.share)
         expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
         self.tails.expect(expected, np.float32(_STEADY_EXCESSES) * steadiness.share[None, :])
         # A level that is off by a little, for long, is no memory.
@@ -366,13 +373,16 @@ class Detector:
 
     def _shared(self, *steps: Singles | float) -> Floats:
         """Return after how many steps each statistic may call for an alarm, so that all together do after *steps*."""
-        shares = spent(self.way, self._is_at_end)
+        shares = spent(self._case)
         return np.array([one / shares for one in steps])
 
     def _set_thresholds(self) -> None:
         # To a thousandth, which is nothing beside how well they are known.
         with np.errstate(divide="ignore", over="ignore"):
-            thresholds, unusual = self._heights_for(self.asked, _UNUSUAL_STEPS)
+            asked, settling = self.asked, self.baseline.is_settling(self._lived())
+            if np.count_nonzero(settling):
+                asked = np.where(settling, _SETTLING_TIMES * asked, asked)
+            thresholds, unusual = self._heights_for(asked, _UNUSUAL_STEPS)
             self._thresholds = self._anew_heights = thresholds.astype(np.float16)
             if (self.asked < _ANEW_STEPS).any():
                 anew = np.maximum(thresholds, self._heights_for(_ANEW_STEPS)[0])

@@ -16,6 +16,8 @@ class Lesson(NamedTuple):
     scores: Floats
     places: Floats
     """Those of `Baseline`; one row where all signals share their time."""
+    reach: Floats
+    """How far each score scatters about what is usual."""
     there: Bools
     """Which there are, of signals that are judged."""
     taught: Bools

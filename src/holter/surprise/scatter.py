@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from holter.surprise.baseline import BINS
+from holter.surprise.baseline import BINS, SETTLED_PERIODS
 from holter.surprise.bytewise import MOST, Bytes
 from holter.surprise.lesson import Lesson
 from holter.surprise.normal import Bools, Floats
@@ -30,7 +30,8 @@ _STEPS: Final = 1_000.0
 _DAYS: Final = 3.0
 """Older days count no more than these do, or than so many values where those are more."""
 _VALUES: Final = 100.0
-_FEW_VALUES: Final = 16.0
+_FEW_VALUES, _FEWEST_VALUES = 16.0, 4.0
+"""So many of them count in the first two days of use, and right after."""
 _LEAST: Final = 0.02
 _LEAST_OF_HOUR: Final = 5e-4
 _WITHIN: Final = 9.0
@@ -89,10 +90,10 @@ class Scatter:
         return (1.0 / np.sqrt(self.squares(places))).astype(np.float32)
 
     def learn(
-        self, residual: Floats, lesson: Lesson, in_use: Floats, way: npt.NDArray[np.int8], age: npt.NDArray[np.float32]
+        self, off: Floats, lesson: Lesson, in_use: Floats, way: npt.NDArray[np.int8], age: npt.NDArray[np.float32]
     ) -> Floats:
         """
-        Take in by how much a block was off the usual, 0 where it is not taught; return that over its scatter.
+        Take in by how much a block was *off* the usual; return that over its scatter, 0 where it is not taught.
 
         The time of the day has been *in_use* for so many days. Only what is off the *way* that is trouble counts for
         the mean of bounded squares; *age* is how many values there were.
@@ -102,7 +103,8 @@ class Scatter:
         pace = np.maximum(pace_of(_STEPS, lesson.steady), 1.0 / (age + 30.0))
         gain = np.where((count > 0) & ~lesson.held, np.minimum(count * pace, 1.0), 0.0)
         low, high = sides(way)[:, :, None]
-        relative = residual / np.sqrt(self.squares(lesson.places))
+        residual = np.where(lesson.taught, off, 0.0)
+        relative = residual / lesson.reach
         bounded = np.minimum(np.maximum(relative, low), high) ** 2
         variance = np.where(lesson.taught, (bounded - self.square[0][:, None]) ** 2, 0.0).sum(1) / total
         self.square[0] += gain * (bounded.sum(1) / total - self.square[0])
@@ -111,15 +113,20 @@ class Scatter:
         mean = np.minimum(squares, _WITHIN * self.overall[:, None] + 0.01).sum(1) / total
         self.overall += gain * (mean - self.overall)
         if self._are_used:
-            self._learn_hours(squares, lesson, in_use)
+            self._learn_hours(off**2, lesson, in_use)
         return relative
 
     def _learn_hours(self, squares: Floats, lesson: Lesson, in_use: Floats) -> None:
-        taught = lesson.taught & ~lesson.held[:, None]
+        # What is unusual too, once the time of the day is known: what comes each day at this hour is usual some day.
+        is_settled = in_use >= SETTLED_PERIODS
+        taught = np.where(is_settled[:, None], lesson.there, lesson.taught & ~lesson.held[:, None])
+        squares = np.where(taught, squares, 0.0)
         rows = np.arange(len(squares))
         hours = (lesson.places / _SPAN).astype(np.intp) % HOURS
-        # In its first days of use the time of the day is known ever better: what was before is soon outlived.
-        older = np.where(in_use < _DAYS, _FEW_VALUES, max(_DAYS * self._hour_steps, _VALUES))
+        # In its first days of use the time of the day is known ever better: what was before is soon outlived, and once
+        # that is settled, at once.
+        since = np.minimum((in_use - SETTLED_PERIODS) * self._hour_steps, max(_DAYS * self._hour_steps, _VALUES))
+        older = np.where(is_settled, np.maximum(since, _FEWEST_VALUES), _FEW_VALUES)
         for first, last in _runs(hours):
             hour = hours[:, first]
             known = self.hours[rows, hour]

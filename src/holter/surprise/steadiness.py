@@ -20,10 +20,12 @@ _LEAST_BLOCKS: Final = 24.0
 _MOST_BLOCKS: Final = 192.0
 _UP_PACE: Final = 0.25
 """So much slower is learnt while a walk is up: what has changed just now is not at once what the signal is like."""
-_SWING, _SWING_ERRORS, _SWING_WIDTH = 1.0, 4.0, 0.5
+_SWING, _SWING_ERRORS, _SWING_WIDTH = 1.0, 3.0, 1.0
 """
 Up to the first ratio of scatters, and so many standard errors more, a signal is steady, and from the width beyond not.
 """
+_UNKNOWN: Final = 2.0
+"""Ranks and the level are off by as much as the mean of what is known, each."""
 _HANG: Final = (1.2, 1.4)
 """The same for what neighbours let expect: a correlation of 0.09, of 0.17."""
 STEADY_STEPS: Final = 4_000.0
@@ -60,7 +62,9 @@ class Steadiness:
         counted = count >= residual.shape[1] // 2
         pace = 1.0 / np.minimum(blocks + 1.0, _MOST_BLOCKS)
         pace = np.where(counted, pace * np.where(is_up & (blocks >= _LEAST_BLOCKS), _UP_PACE, 1.0), 0.0)
-        self.swing += (pace * (residual.sum(1) ** 2 / np.maximum(count, 1) - self.swing)).astype(np.float32)
+        # What is usual is itself known from few values at first, by which all of a block is off.
+        expected = np.maximum(count, 1) * (1.0 + _UNKNOWN / (blocks + 2.0))
+        self.swing += (pace * (residual.sum(1) ** 2 / expected - self.swing)).astype(np.float32)
         pairs = (taught[:, 1:] & taught[:, :-1]).sum(1)
         products = (residual[:, 1:] * residual[:, :-1]).sum(1) / np.maximum(pairs, 1)
         self.follows += (pace * (products - self.follows)).astype(np.float32)
