@@ -13,7 +13,7 @@ _LEAST_GROUPS: Final = 6
 _MOST_GROUPS: Final = 24.0
 _LONG: Final = 0.35
 """Means of 8 blocks have an eighth of the variance of one where nothing is remembered, all of it where all is."""
-_LEAST: Final = 0.1
+_LEAST: Final = 0.05
 """As long as they are off by less, in squares of the scatter, what is remembered is no matter."""
 
 
