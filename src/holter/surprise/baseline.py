@@ -11,7 +11,7 @@ tells.
 A score is a rank among what was seen, so a time of the day is only worth what ranks go on to mean. From its use on
 ranks hardly move, once that day is over and all hours have the same part in them; the first days, and the first two in
 use, each outlive those before them; then it is known. What is unusual teaches the time of the day all the same, but by
-no more than scores scatter by at that hour: trouble leaves no echo, and what comes each day is usual within a week.
+no more than scores scatter by at that hour: trouble leaves no echo, and what comes each day is usual some days later.
 """
 
 from __future__ import annotations
