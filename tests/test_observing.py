@@ -527,6 +527,7 @@ def test_samples_cost_no_more_than_their_budget() -> None:
 
 def test_what_samples_cost_is_part_of_the_overhead(bench: Bench) -> None:
     """As told by `holter.overhead`, of which it is nearly all where copies are dear and nothing else is done."""
+    begun = time.process_time_ns()
 
     @bench.watch(name="predict")
     def predict(batch: Any) -> Any:
@@ -544,7 +545,8 @@ def test_what_samples_cost_is_part_of_the_overhead(bench: Bench) -> None:
     assert bench.monitor._judges.spent_ns > 300_000_000
     found = snapshot.find("holter.overhead")
     assert found is not None
-    assert 0.3 < (found.total.last or 0.0) <= 1.0
+    # What the process has used beside it is not little on a slow machine.
+    assert 300_000_000 / (time.process_time_ns() - begun) < (found.total.last or 0.0) <= 1.0
 
 
 def test_many_functions_share_the_budget_and_the_room() -> None:
