@@ -115,6 +115,18 @@ def test_the_second_week_is_as_quiet_as_asked() -> None:
     assert lost.mean() >= 0.9
 
 
+def test_the_fourth_day_is_quiet() -> None:
+    """The time of the day has just begun to be used then: of 24 times 8 signals 4 were to alarm falsely, and 7 do."""
+    random, rates, alarms = np.random.default_rng(1), np.repeat(np.geomspace(0.3, 100.0, 8), 24), 0
+    detector = Detector(len(rates), step_seconds=MINUTE)
+    detector.ask(8.0 * 7 * DAY)
+    for step in range(4 * DAY):
+        hours = 1 + 0.8 * np.sin(2 * np.pi * (step / 60 - 3) / 24)
+        found = detector.update(random.poisson(60 * rates * hours).astype(float), step * MINUTE)
+        alarms += int(found.sum()) if step >= 3 * DAY else 0
+    assert alarms <= 10
+
+
 def daily_alarms(days: int, factor: Callable[[int], float]) -> np.ndarray:
     """Return in how many signals there is an alarm between 10 and 12, of each day from the eighth on."""
     random, found = np.random.default_rng(2), np.zeros((days, 30), np.bool_)
