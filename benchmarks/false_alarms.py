@@ -383,18 +383,24 @@ def soak(*, hours: float) -> bool:
         holter.ContainerSampler(),
         holter.RuntimeSampler(),
     ]
+    begin = time.monotonic()
+
+    def tell(alert: holter.Alert) -> None:
+        if alert.check == "anomaly" and alert.state == "firing" and alert.severity != "info":
+            fired.append(alert)
+            print(f"   {(time.monotonic() - begin) / 3_600:.2f} h: {alert.message}", flush=True)
+
     # Of a name of its own, so that it neither joins another one nor goes on with what that has learnt.
-    with holter.start(f"soak-{os.getpid()}", checks=[check], samplers=samplers, on_alert=fired.append):
-        until = time.monotonic() + hours * 3_600
-        while time.monotonic() < until:
-            predict(random.normal(size=(int(random.integers(1, 32)), 256)))
-            time.sleep(random.exponential(0.05))
-        print(check.describe())
-    incidents = [one for one in fired if one.check == "anomaly" and one.state == "firing" and one.severity != "info"]
-    for one in incidents:
-        print("  ", one.message)
-    print(f"\nsoak: {hours:g} h, {len(incidents)} incidents")
-    return len(incidents) <= 1
+    with holter.start(f"soak-{os.getpid()}", checks=[check], samplers=samplers, on_alert=tell):
+        for quarter in range(1, math.ceil(4 * hours) + 1):
+            until = begin + min(quarter / 4, hours) * 3_600
+            while time.monotonic() < until:
+                predict(random.normal(size=(int(random.integers(1, 32)), 256)))
+                time.sleep(random.exponential(0.05))
+            # A log that is kept shows how far it came.
+            print(f"{min(quarter / 4, hours):g} h: {check.describe()}", flush=True)
+    print(f"\nsoak: {hours:g} h, {len(fired)} incidents")
+    return len(fired) <= 1
 
 
 SHORT = ("normal", "lognormal", "t3", "AR(0.9)", "Poisson 0.2", "Poisson 5", "mixture", "rare pauses")
