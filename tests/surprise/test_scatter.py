@@ -127,6 +127,23 @@ def test_the_fourth_day_is_quiet() -> None:
     assert alarms <= 10
 
 
+def test_traffic_that_wanders_about_its_hours_is_not_judged_before_that_is_known() -> None:
+    """By a tenth within two hours: else 96 signals have 450 alarms from the fourth day to the seventh."""
+    random, alarms, rates = np.random.default_rng(3), 0, np.repeat(np.geomspace(1.0, 100.0, 6), 16)
+    detector, busy, pace = Detector(len(rates), step_seconds=MINUTE), np.zeros(len(rates)), np.exp(-1 / 120)
+    detector.ask(100.0 * DAY)
+    learning = np.zeros(len(rates), np.bool_)
+    for step in range(7 * DAY):
+        busy = pace * busy + np.sqrt(1 - pace**2) * random.normal(size=len(rates))
+        hours = 1 + 0.8 * np.sin(2 * np.pi * (step / 60 - 9) / 24)
+        found = detector.update(random.poisson(60 * rates * hours * np.exp(0.1 * busy)).astype(float), step * MINUTE)
+        alarms += int(found.sum()) if step >= 3 * DAY else 0
+        learning |= detector.is_learning & detector.baseline.is_used
+    assert alarms <= 150
+    assert learning.all()
+    assert (detector.is_unjudgeable & ~detector.is_learning).mean() >= 0.7
+
+
 def daily_alarms(days: int, factor: Callable[[int], float]) -> np.ndarray:
     """Return in how many signals there is an alarm between 10 and 12, of each day from the eighth on."""
     random, found = np.random.default_rng(2), np.zeros((days, 30), np.bool_)

@@ -10,9 +10,13 @@ from holter.surprise.normal import Bools, Floats
 
 _GROUP: Final = 8
 _LEAST_GROUPS: Final = 6
+_LEAST_DAILY_GROUPS: Final = 2
+_SURE_DAILY_GROUPS: Final = 12
 _MOST_GROUPS: Final = 24.0
 _LONG: Final = 0.35
 """Means of 8 blocks have an eighth of the variance of one where nothing is remembered, all of it where all is."""
+_LONG_AT_FIRST: Final = 0.2
+"""Of few blocks both are known badly: where the time of the day has just come into use, less is long."""
 _LEAST: Final = 0.05
 """As long as they are off by less, in squares of the scatter, what is remembered is no matter."""
 
@@ -45,8 +49,18 @@ class Memory:
         """Begin anew for the signals that *which* names."""
         self.sum[which], self.blocks[which], self.variance[:, which] = 0.0, 0.0, 0.0
 
-    @property
-    def is_long(self) -> Bools:
-        """Which signals remember for hundreds of steps; False before that can be told."""
-        enough = self.blocks >= _LEAST_GROUPS * _GROUP
-        return np.asarray(enough & (self.variance[1] > _LONG * self.variance[0]) & (self.variance[1] > _LEAST))
+    def is_told(self, is_daily: Bools) -> Bools:
+        """Return of which signals it is known whether their memory is long; *is_daily* as in `is_long`."""
+        return np.asarray(self.blocks >= _GROUP * np.where(is_daily, _LEAST_DAILY_GROUPS, _LEAST_GROUPS))
+
+    def is_long(self, is_daily: Bools) -> Bools:
+        """
+        Return which signals remember for hundreds of steps.
+
+        Before that can be told they do not. But those that *is_daily* names, whose time of the day is used, do: traffic
+        that is more today than yesterday wanders about it for hours, and walks know nothing of that yet.
+        """
+        is_new = is_daily & (self.blocks < _GROUP * _SURE_DAILY_GROUPS)
+        most = np.where(is_new, _LONG_AT_FIRST, _LONG)
+        is_long = (self.variance[1] > most * self.variance[0]) & (self.variance[1] > _LEAST)
+        return np.asarray(np.where(self.is_told(is_daily), is_long, is_daily))

@@ -77,8 +77,9 @@ class Rhythm:
         detector = self.detector
         lived = self._step - self._born
         is_sparse = (lived >= _LEAST_STEPS) & (detector.age < _SPARSE * lived)
-        state = np.where(detector.is_judging, JUDGING, LEARNING).astype(np.int8)
-        state[detector.is_unjudgeable | is_sparse] = UNJUDGEABLE
+        state = np.where(detector.is_unjudgeable, UNJUDGEABLE, JUDGING).astype(np.int8)
+        state[detector.is_learning] = LEARNING
+        state[is_sparse] = UNJUDGEABLE
         found = np.full(size, UNKNOWN, np.int8)
         taken = np.flatnonzero(self._numbers >= 0)
         found[self._numbers[taken]] = state[taken]
