@@ -11,12 +11,14 @@ from holter.surprise.normal import Bools, Floats
 _GROUP: Final = 8
 _LEAST_GROUPS: Final = 6
 _LEAST_DAILY_GROUPS: Final = 2
+"""Where the time of the day is used so few tell of what it leaves."""
 _SURE_DAILY_GROUPS: Final = 12
+"""Before so many are known there, less is long."""
 _MOST_GROUPS: Final = 24.0
 _LONG: Final = 0.35
 """Means of 8 blocks have an eighth of the variance of one where nothing is remembered, all of it where all is."""
 _LONG_AT_FIRST: Final = 0.2
-"""Of few blocks both are known badly: where the time of the day has just come into use, less is long."""
+"""That much is then: of few blocks both are known badly."""
 _LEAST: Final = 0.05
 """As long as they are off by less, in squares of the scatter, what is remembered is no matter."""
 
