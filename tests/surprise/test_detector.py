@@ -234,7 +234,7 @@ def test_a_random_walk_is_told_to_have_a_long_memory() -> None:
     for index in range(steps):
         short = 0.9 * short + noise[index]
         detector.update(np.concatenate([wander[index], short[10:20], noise[index, 20:]]), index * MINUTE)
-    told = detector.memory.is_long(detector.baseline.is_used)
+    _, told = detector.memory.told(detector.baseline.is_used)
     assert (told[:10].mean() > 0.7, told[10:].mean() < 0.1) == (True, True)
 
 

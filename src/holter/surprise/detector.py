@@ -356,9 +356,9 @@ class Detector:
         expected = _STEADY * _INDEPENDENT[:, None] * steadiness.hangs
         self.tails.expect(expected, np.float32(_STEADY_EXCESSES) * steadiness.share[None, :])
         # A level that is off by a little, for long, is no memory.
-        is_daily = self.baseline.is_used
-        self.is_unjudgeable = self.memory.is_long(is_daily) & (steadiness.share < _MOSTLY)
-        self.is_learning = ~self.is_judging | (self.is_unjudgeable & ~self.memory.is_told(is_daily))
+        is_known, is_long = self.memory.told(self.baseline.is_used)
+        self.is_unjudgeable = is_long & (steadiness.share < _MOSTLY)
+        self.is_learning = ~(self.is_judging & (is_known | ~self.is_unjudgeable))
         """Of which it is not known yet whether they are judged."""
         self.extremes.prepare(np.log1p(near / unit), np.log1p(far / unit))
         self._set_thresholds()

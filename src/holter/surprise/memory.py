@@ -51,18 +51,15 @@ class Memory:
         """Begin anew for the signals that *which* names."""
         self.sum[which], self.blocks[which], self.variance[:, which] = 0.0, 0.0, 0.0
 
-    def is_told(self, is_daily: Bools) -> Bools:
-        """Return of which signals it is known whether their memory is long; *is_daily* as in `is_long`."""
-        return np.asarray(self.blocks >= _GROUP * np.where(is_daily, _LEAST_DAILY_GROUPS, _LEAST_GROUPS))
-
-    def is_long(self, is_daily: Bools) -> Bools:
+    def told(self, is_daily: Bools) -> tuple[Bools, Bools]:
         """
-        Return which signals remember for hundreds of steps.
+        Return of which signals it is known how long their memory is, and which remember for hundreds of steps.
 
-        Before that can be told they do not. But those that *is_daily* names, whose time of the day is used, do: traffic
+        Before that is known they do not. But those that *is_daily* names, whose time of the day is used, do: traffic
         that is more today than yesterday wanders about it for hours, and walks know nothing of that yet.
         """
-        is_new = is_daily & (self.blocks < _GROUP * _SURE_DAILY_GROUPS)
-        most = np.where(is_new, _LONG_AT_FIRST, _LONG)
+        groups = self.blocks / _GROUP
+        is_known = groups >= np.where(is_daily, _LEAST_DAILY_GROUPS, _LEAST_GROUPS)
+        most = np.where(is_daily & (groups < _SURE_DAILY_GROUPS), _LONG_AT_FIRST, _LONG)
         is_long = (self.variance[1] > most * self.variance[0]) & (self.variance[1] > _LEAST)
-        return np.asarray(np.where(self.is_told(is_daily), is_long, is_daily))
+        return is_known, np.where(is_known, is_long, is_daily)
