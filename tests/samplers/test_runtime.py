@@ -140,22 +140,30 @@ def test_where_hardly_anything_runs_each_five_seconds_are_looked_for_lags(bench:
 def test_a_call_that_runs_is_seen_while_it_runs_and_what_holter_records_is_none() -> None:
     """Its samplers' thread has a ring too, and writes to it all the time."""
     with Monitor("at-rest", interval_seconds=0.01, recording=False) as monitor:
-        begun, release = threading.Event(), threading.Event()
+        begun, release, ended, leave = (threading.Event() for _ in range(4))
 
         @monitor.watch
         def predict() -> None:
             begun.set()
             release.wait(PATIENCE_SECONDS)
 
-        thread = threading.Thread(target=predict)
+        def serve() -> None:
+            predict()
+            ended.set()
+            # The ring of a thread that is gone is emptied at any time.
+            leave.wait(PATIENCE_SECONDS)
+
+        thread = threading.Thread(target=serve)
         before = recording_rings()
         thread.start()
         assert begun.wait(PATIENCE_SECONDS)
         during = recording_rings()
         sampling = next(one.native_id for one in threading.enumerate() if one.name == "holter-sampling")
         release.set()
-        thread.join()
+        assert ended.wait(PATIENCE_SECONDS)
         after = recording_rings()
+        leave.set()
+        thread.join()
     assert {sampling, thread.native_id} & set(during.threads) == {thread.native_id}
     assert during.is_open
     assert after.moved != before.moved
@@ -458,8 +466,16 @@ def test_calls_behind_a_blocked_loop_say_so_and_what_blocks_it_does_not() -> Non
         assert {} == internal_errors(monitor.snapshot())
 
 
+@pytest.fixture
+def nothing_collected() -> Iterator[None]:
+    """No garbage is collected, which takes its time among all that a run of many tests has made."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @on_linux
-def test_calls_that_others_keep_from_the_cpus_say_so() -> None:
+def test_calls_that_others_keep_from_the_cpus_say_so(nothing_collected: None) -> None:
     """With all threads on one CPU, which three busy processes share."""
     cpu = min(os.sched_getaffinity(0))
     program = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nprint(flush=True)\nwhile True: pass"
@@ -492,7 +508,7 @@ def test_calls_that_others_keep_from_the_cpus_say_so() -> None:
 
 @on_linux
 @with_gil
-def test_calls_that_other_threads_keep_from_the_gil_say_so() -> None:
+def test_calls_that_other_threads_keep_from_the_gil_say_so(nothing_collected: None) -> None:
     """Four threads that run Python all the time."""
     stop = threading.Event()
 
