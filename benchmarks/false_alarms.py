@@ -12,13 +12,14 @@ Counts come with exact Poisson intervals (95 %). Power is the share of signals i
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -329,11 +330,15 @@ _BUSY = math.exp(-10 / 7_200)
 
 
 def nulls(*, hours: float, only: str = "") -> bool:
-    """Print how many incidents each hard null notifies in a day, and how soon a slowdown right after it is told."""
+    """Print how many incidents each hard null notifies in a day, and how soon trouble right after it is told."""
     print(
-        "\nhard nulls: whole check, 8 calls, knob 1 a week; min: after how many minutes four times the latency is told"
+        "\nhard nulls: whole check, 8 calls, knob 1 a week; after how many minutes it is told that calls take four"
+        " times as long (slow), and that none come (stop)"
     )
-    print(f"{'':26} {'hours':>5} {'incidents':>9} {'a day':>6} {'most a day':>10} {'early':>5} {'min':>5}  states")
+    print(
+        f"{'':26} {'hours':>5} {'incidents':>9} {'a day':>6} {'most a day':>10} {'early':>5} {'slow':>5} {'stop':>5}"
+        "  states"
+    )
     holds = True
     for name, scene in scenes().items():
         if only in name:
@@ -354,23 +359,29 @@ def _is_quiet(name: str, scene: Scene, hours: float) -> bool:
         told += [f"{step / 360:.2f} h: {one.message}" for one in incidents]
         times += [step * 10.0] * len(incidents)
     states = check.describe().partition(";")[0]
-    before = {id(one) for one in check._incidents}  # noqa: SLF001 - what goes on already is no power
-    scene.slow = lambda second, base=scene.slow: 4.0 * base(second)  # type: ignore[misc]
-    found = "no"
-    for step, snapshot in enumerate(snapshots(scene, _TROUBLE_HOURS, 2, begin=hours), 1):
-        check.judge(snapshot)
-        if any(id(one) not in before for one in check._incidents):  # noqa: SLF001
-            found = f"{step / 6:.1f}"
-            break
+    slow = _told_after(check, replace(scene, slow=lambda second: 4.0 * scene.slow(second)), hours)
+    stop = _told_after(check, replace(scene, rate=lambda _: 0.0), hours)
     starts = [0.0, half * 3_600] if scene.restart == "lost" else [0.0]
     early = sum(0 <= one - start < 600 for one in times for start in starts)
     most = max(np.bincount([int(one / 86_400) for one in times]).tolist(), default=0) if times else 0
-    figures = f"{hours:>5g} {len(times):>9} {len(times) * 24 / hours:>6.1f} {most:>10} {early:>5} {found:>5}"
+    figures = f"{hours:>5g} {len(times):>9} {len(times) * 24 / hours:>6.1f} {most:>10} {early:>5} {slow:>5} {stop:>5}"
     print(f"{name:26} {figures}  {states}", flush=True)
     for one in told:
         print("    ", one)
     # What is silent is no answer; of a few hours too little is known to hold it to that.
-    return early == 0 and most <= _MOST_A_DAY and (found != "no" or hours < _KNOWN_HOURS)
+    return early == 0 and most <= _MOST_A_DAY and (slow != "no" or hours < _KNOWN_HOURS)
+
+
+def _told_after(check: Anomaly, scene: Scene, hours: float) -> str:
+    """Return after how many minutes a *check* that has seen so many *hours* tells of what the *scene* is then."""
+    check = copy.deepcopy(check)
+    # What goes on already is no power.
+    before = {id(one) for one in check._incidents}  # noqa: SLF001
+    for step, snapshot in enumerate(snapshots(scene, _TROUBLE_HOURS, 2, begin=hours), 1):
+        check.judge(snapshot)
+        if any(id(one) not in before for one in check._incidents):  # noqa: SLF001
+            return f"{step / 6:.1f}"
+    return "no"
 
 
 _MOST_A_DAY = 3

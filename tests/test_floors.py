@@ -32,7 +32,7 @@ FLOORS = {
     "containercourse losses awaiting stacks usual hung trials breaker serving unfit "
     "straightness lows ascent backlog room levels leaking leakwords quiet moved posting quantiles "
     "frequent moments vectors relation tabledata tablefiles columnprofile profile profiletable distances evidence "
-    "features blocks panes hours driftcolumn newcolumn intake driftfigures driftwords signals pooled stretch "
+    "features blocks panes hours driftcolumn newcolumn intake driftfigures driftwords signals missing pooled stretch "
     "surprise",
     "outer rooms": "probes samplers checks exporters watch target targets",
     "top": "farewell digits progressbar instruments cost chronicle membership delivery courier casebook judge judging "

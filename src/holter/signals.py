@@ -35,12 +35,14 @@ _OURS: Final = (
 _RISING: Final = (
     TRAINING_EPOCH, TRAINING_PROGRESS, TRAINING_RUN_DURATION, TRAINING_STEPS_DONE, TRAINING_STEPS_TOTAL,
 )  # fmt: skip
+_SAID: Final = {"error_ratio": "error ratio", "missing": "time without calls"}
 _AGES: Final = ("uptime", "_age")
 """Ends of names of what rises by itself until it begins anew."""
-STATISTICS: Final = ("rate", "error_ratio", "mean", "p50", "p90", "p99")
+STATISTICS: Final = ("rate", "error_ratio", "missing", "mean", "p50", "p90", "p99")
 """The signals of a series, each at its place; a level has one, its value, in the place of the rate."""
 WIDTH: Final = len(STATISTICS)
-RATE, ERROR_RATIO, MEAN, FIRST_QUANTILE = range(4)
+RATE, ERROR_RATIO, MISSING, MEAN, FIRST_QUANTILE = range(5)
+_UNITS: Final = {ERROR_RATIO: "%", MISSING: "s"}
 ROOT: Final = 0.375
 """Added to a count its root has the same variance, whatever the mean (Anscombe, 1948)."""
 MOST_PLACES: Final = 100_000
@@ -63,7 +65,7 @@ class Key(NamedTuple):
         stage = known.pop(SPAN_NAME, "")
         target = " ".join(part for part in (call, stage) if part) or self.name
         rest = ", ".join(f"{key}={value}" for key, value in known.items())
-        label = self.statistic.replace("_", " ")
+        label = _SAID.get(self.statistic, self.statistic)
         what = target if label == "value" else f"{label} of {target}"
         return clean(f"{what} ({rest})" if rest else what, 200)
 
@@ -125,7 +127,7 @@ Name = tuple[str, tuple[tuple[str, str], ...]]
 
 class Places:
     """
-    A place for each series that is judged, and the numbers of its signals: six from six times its place.
+    A place for each series that is judged, and the numbers of its signals: seven from seven times its place.
 
     A place is kept until `free` is told that nobody needs it; at most 100,000, what comes then is not judged.
     """
@@ -202,14 +204,16 @@ class Places:
     def unit(self, number: int) -> str:
         """Return the unit of what people are told of a signal."""
         place, which = divmod(number, WIDTH)
+        if which in _UNITS:
+            return _UNITS[which]
         own, _, rate = self._units[place].partition("\n")
-        return "%" if which == ERROR_RATIO else rate if which == RATE and not self.is_level[place] else own
+        return rate if which == RATE and not self.is_level[place] else own
 
     def directions(self) -> npt.NDArray[np.int8]:
         """Return which way each signal is trouble, by number: 1 up, 0 both ways."""
         way = np.zeros((self.size, WIDTH), np.int8)
         way[:, MEAN:] = self.is_longer_trouble[:, None]
-        way[:, ERROR_RATIO] = 1
+        way[:, [ERROR_RATIO, MISSING]] = 1
         return way.ravel()
 
     def free(self, is_needed: npt.NDArray[np.bool_]) -> list[int]:

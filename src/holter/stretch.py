@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from holter.distribution import Histogram
 from holter.metric import Series
+from holter.missing import Missing
 from holter.model import Reading, Snapshot
 from holter.pooled import Pool
-from holter.signals import ERROR_RATIO, FIRST_QUANTILE, MEAN, RATE, ROOT, WIDTH, Entry, Places, Value, longer
+from holter.signals import ERROR_RATIO, FIRST_QUANTILE, MEAN, MISSING, RATE, ROOT, WIDTH, Entry, Places, Value, longer
 from holter.surprise.normal import score_of
 
 Floats = npt.NDArray[np.float64]
@@ -188,9 +189,15 @@ def _score_of_count(count: Floats, mean: Floats, point: Floats) -> Floats:
 
 
 class Told:
-    """What the signals of a *stretch*, of *nominal_seconds* or thereabouts, say: ``judged``, by number, else NaN."""
+    """
+    What the signals of a *stretch*, of *nominal_seconds* or thereabouts, say: ``judged``, by number, else NaN.
 
-    def __init__(self, stretch: Stretch, places: Places, norms: Norms, nominal_seconds: float) -> None:
+    That no calls come is told where *missing* is given.
+    """
+
+    def __init__(
+        self, stretch: Stretch, places: Places, norms: Norms, nominal_seconds: float, missing: Missing | None = None
+    ) -> None:
         is_there, seconds = stretch.presence(), stretch.seconds
         size = len(is_there)
         norms.fit(size)
@@ -205,7 +212,10 @@ class Told:
         grown = np.where(places.is_counter, total, count) * part
         judged[:, RATE] = np.where(is_there, np.where(is_level, stretch.last[:size], grown), np.nan)
         is_histogram = is_there & ~is_level & ~places.is_counter
-        at = np.flatnonzero(is_histogram & places.has_errors & (count > 0))
+        is_call = is_histogram & places.has_errors
+        if missing is not None:
+            judged[:, MISSING] = np.where(is_call, missing.told(np.where(is_call, count, 0.0), seconds), np.nan)
+        at = np.flatnonzero(is_call & (count > 0))
         failed = stretch.failed[at]
         self._calls = count.copy()
         self._usual = norms.error_ratios()
@@ -231,5 +241,7 @@ class Told:
             return Value(judged, float(self._errors[place]), unit, 1, 1.0, calls, calls * float(self._usual[place]))
         if which == RATE and not self._places.is_level[place]:
             return Value(judged, judged * self._rate_scale, unit, 0, self._rate_scale)
+        if which == MISSING:
+            return Value(judged, judged, unit, 1)
         way = int(self._places.is_longer_trouble[place]) if which >= MEAN else 0
         return Value(judged, judged, unit, way)

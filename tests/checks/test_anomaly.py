@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,31 @@ def test_what_changes_is_told_once(
     assert "while nothing changes, something as rare comes once in " in alerts[0].message
     assert alerts[0].expected in alerts[0].message
     assert alerts[0].seen in alerts[0].message
+
+
+@pytest.fixture(scope="module")
+def day() -> tuple[str, Services]:
+    """What was learnt of one call in 26 hours, four times as busy at noon as at midnight, and its service."""
+    check, services = Anomaly(), Services(1)
+    for step in range(26 * 6):
+        services.steps(check, 60, calls=37.5 - 22.5 * math.cos(2 * math.pi * step / (24 * 6)))
+    return json.dumps(check.save()), services
+
+
+def test_that_calls_have_stopped_is_told_within_two_minutes(day: tuple[str, Services]) -> None:
+    """On the second day of traffic that follows the hours, of which little else is told, and after a restart."""
+    learnt, services = day
+    check = resumed(learnt)
+    assert [] == services.steps(check, 60, calls=20.0)
+    silent = [services.steps(check, 1, calls=0.0) for _ in range(12)]
+    told = next(place for place, alerts in enumerate(silent) if alerts)
+    (alert,) = silent[told]
+    assert ("time without calls of predict0", "0 s") == (alert.target, alert.expected)
+    assert 10.0 * (told + 1) == alert.evidence["value"]
+    assert "time without calls of predict0 has been higher than usual for" in alert.message
+    assert [] == [one for one in services.steps(check, 120, calls=0.0) if one.state == "firing" or one.id == alert.id]
+    ends = services.steps(check, 120, calls=20.0)
+    assert [(alert.id, "resolved")] == [(one.id, one.state) for one in ends if one.id == alert.id]
 
 
 def test_signals_that_move_together_are_one_incident(lesson: str) -> None:

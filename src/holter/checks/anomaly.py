@@ -11,6 +11,7 @@ import numpy as np
 
 from holter.arguments import finite_number
 from holter.errors import ConfigurationError
+from holter.missing import Missing
 from holter.model import Alert, AlertState, AttributeValue, Snapshot
 from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
 from holter.signals import STATISTICS, WIDTH, Key, Places, Value
@@ -41,7 +42,8 @@ class Anomaly:
     all signals together, while nothing has changed. Signals are, of each series, the rate of calls, their error
     ratio, mean and quantiles, what a counter grows by and the value of a gauge, those of training too; of several
     processes, all together. Each is judged every 10 seconds and every minute, by what it did itself: no thresholds,
-    no units, no distribution. Faster is no alarm, nor are fewer errors; of rates and values both ways count.
+    no units, no distribution. Faster is no alarm, nor are fewer errors; of rates and values both ways count. That
+    no calls come is told within two minutes of those that came once a second and without pauses in each hour of a day.
 
     A signal is *learning* until 64 values are known, 11 minutes at least; *unjudgeable* while it remembers for so
     long that its past tells nothing, or has a value in less than one interval of ten; else *judging*. The time of
@@ -75,6 +77,7 @@ class Anomaly:
         self._rhythms = [Rhythm(seconds) for seconds in _RHYTHMS]
         self._stretches = [Stretch(self._places) for _ in _RHYTHMS]
         self._norms = [Norms() for _ in _RHYTHMS]
+        self._missing = Missing()
         self._governor = Governor(per_week)
         self._incidents: list[Incident] = []
         self._loosened_ns: int | None = None
@@ -96,7 +99,8 @@ class Anomaly:
             # Intervals jitter: what is all but full is full.
             if stretch.seconds < 0.95 * rhythm.step_seconds:
                 continue
-            told = Told(stretch, self._places, self._norms[place], rhythm.step_seconds)
+            missing = None if place else self._missing
+            told = Told(stretch, self._places, self._norms[place], rhythm.step_seconds, missing)
             found = rhythm.judge(told.judged, told.weights, self._places.directions(), snapshot.time_ns / 1e9)
             alarms += [(alarm, told.value(alarm.number)) for alarm in found]
             self._stretches[place] = Stretch(self._places)
@@ -121,6 +125,7 @@ class Anomaly:
         for place in self._places.free(is_needed):
             for norms in self._norms:
                 norms.set(place, [0.0] * len(norms.known(place)))
+            self._missing.set(place)
 
     def _share(self) -> None:
         """Give each signal that is judged its share of the rate."""
@@ -257,7 +262,8 @@ class Anomaly:
             kinds = ("value",) if self._places.is_level[place] else STATISTICS
             said = [[kinds[one] for one, _ in part] for part in parts]
             told = [base64.b64encode(b"".join(content for _, content in part)).decode("ascii") for part in parts]
-            row = [name, attributes, said, told, [norms.known(place) for norms in self._norms]]
+            usual = [norms.known(place) for norms in self._norms]
+            row = [name, attributes, said, told, usual, self._missing.known(place)]
             left -= len(json.dumps(row, separators=(",", ":"))) + 1
             if left < 0:
                 break
@@ -285,7 +291,7 @@ class Anomaly:
 
     def _load_series(self, saved: Iterable[Any]) -> None:
         found: list[tuple[list[int], list[bytes]]] = [([], []) for _ in _RHYTHMS]
-        for name, pairs, levels, told, norms in saved:
+        for name, pairs, levels, told, norms, hours in saved:
             attributes = tuple((str(one), str(two)) for one, two in pairs)
             parts = zip(found, self._rhythms, levels, told, strict=True)
             for (numbers, contents), rhythm, statistics, text in parts:
@@ -295,5 +301,6 @@ class Anomaly:
             place = self._places.place((str(name), attributes))
             for one, known in zip(self._norms, norms, strict=True):
                 one.set(place, [float(value) for value in known])
+            self._missing.set(place, int(hours))
         for rhythm, (numbers, contents) in zip(self._rhythms, found, strict=True):
             rhythm.load(np.array(numbers, np.intp), contents)

@@ -60,7 +60,7 @@ class Incident:
         """Return the words on how it began, or on its end."""
         first, key, value = self.first, self.key, self.value
         seen, (low, high) = value.said(value.told), map(value.in_terms, first.expected)
-        expected = f"{value.said(low)} to {value.said(high)}"
+        expected = " to ".join(dict.fromkeys([value.said(low), value.said(high)]))
         related = tuple(one.words for one in self.keys if one != key)[:_MOST_RELATED]
         lasted = duration(max((now_ns - self.since_ns) / 1e9, 0.0))
         # So often something as rare comes among all signals, each of which has its share of the false alarms.
