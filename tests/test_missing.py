@@ -44,10 +44,11 @@ def test_an_outage_is_told_to_its_end_and_one_of_an_hour_is_not_followed_by_anot
 
 
 def test_one_of_half_an_hour_is() -> None:
-    """It is no sign of calls that pause by themselves."""
+    """At once: it is no sign of calls that pause by themselves."""
     missing = known()
-    heard(missing, *[0] * (HOUR // 2), *[30] * (2 * HOUR))
-    assert [10.0, 20.0] == heard(missing, 0, 0)
+    for calls in (1, 2 * HOUR):
+        heard(missing, *[0] * (HOUR // 2), *[30] * calls)
+        assert [10.0, 20.0] == heard(missing, 0, 0)
 
 
 def test_of_bursts_it_is_never_told() -> None:
@@ -57,9 +58,11 @@ def test_of_bursts_it_is_never_told() -> None:
 
 
 def test_where_traffic_has_fallen_lately_it_is_told_no_more() -> None:
-    """On the evening before a quiet weekend."""
+    """On the evening before a quiet weekend, however few calls tell of it."""
     missing = known()
     assert [-1.0, -1.0] == heard(missing, *[1] * HOUR, 0, 0)[-2:]
+    missing = known()
+    assert [-1.0, -1.0] == heard(missing, *[0, 0, 0, 0, 0, 1] * (HOUR // 9), 0, 0)[-2:]
 
 
 @settings(max_examples=20, deadline=None)

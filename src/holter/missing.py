@@ -39,7 +39,7 @@ class Missing:
         self._of_hour = 0.0
         self.seconds = np.zeros(0, np.float32)
         self.lately = np.zeros(0, np.float32)
-        """Calls a second, over the last ten minutes that had some."""
+        """Calls a second where there were some, of the last ten minutes."""
         self.calls = np.zeros(0, np.float32)
         """Of this hour, as the next two."""
         self.busy_seconds = np.zeros(0, np.float32)
@@ -70,9 +70,8 @@ class Missing:
         self._fit(len(count))
         came = count > 0
         self.pauses[~came & (self.seconds == 0.0) & (self.pauses <= _MOST_PAUSES)] += 1
-        # Calls that end a pause are those of all of it.
         passed = self.seconds + seconds
-        self.lately += np.where(came, -np.expm1(-passed / _LATELY_SECONDS) * (count / passed - self.lately), 0.0)
+        self.lately += np.where(came, -np.expm1(-passed / _LATELY_SECONDS) * (count / seconds - self.lately), 0.0)
         self.seconds = np.where(came, 0.0, passed).astype(np.float32)
         self.calls += count
         self.busy_seconds += np.where(came, seconds, 0.0)

@@ -303,13 +303,34 @@ def test_what_is_gone_gives_its_place_to_what_comes() -> None:
     assert sum(states(check).values()) < 120
 
 
+def test_a_call_in_the_place_of_one_that_is_gone_is_heard_for_a_day_of_its_own() -> None:
+    """Before it says something that it does not come."""
+    check, step = Anomaly(), 0
+
+    def hear(name: str, minutes: int) -> int:
+        nonlocal step
+        series = {0: Series(0, "holter.call.duration", "s", "histogram", {"holter.call.name": name})}
+        for _ in range(minutes):
+            step += 1
+            reading = Reading(120, 1.2, last=0.01)
+            check.judge(Snapshot((1_790_000_000 + 60 * step) * 10**9, 6 * 10**10, series, {}, {0: reading}))
+        return check._places.place(("holter.call.duration", (("holter.call.name", name),)))
+
+    first = hear("first", 1_500)
+    assert check._missing.known(first) == 0
+    hear("between", 2_100)
+    assert hear("second", 10) == first
+    assert check._missing.known(first) == 24
+
+
 @pytest.mark.parametrize(
     "state",
     [
         {},
         {"series": []},
-        {"series": [["app.queue", [], [["value"], []], ["AAAA", ""], [[0] * 4] * 2]]},
-        {"series": [["app.queue", [], [["none"], []], ["", ""], [[0] * 4] * 2]]},
+        {"series": [["app.queue", [], [["value"], []], ["AAAA", ""], [[0] * 4] * 2, 24]]},
+        {"series": [["app.queue", [], [["none"], []], ["", ""], [[0] * 4] * 2, 24]]},
+        {"series": [["app.queue", [], [[], []], ["", ""], [[0] * 4] * 2, "soon"]]},
         [],
     ],
 )
