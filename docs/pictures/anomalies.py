@@ -1,4 +1,4 @@
-"""A day of a service that is learnt, and a day with a slowdown, errors and a pause: where Anomaly alarmed."""
+"""A day of a service that is learnt, and a day with a slowdown, errors, no calls and a pause: where Anomaly alarmed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ SERIES = {
 random = np.random.default_rng(11)
 hours = np.arange(STEPS) * 10 / 3_600
 rates = 40 * (1 + 0.5 * np.sin(2 * np.pi * (hours - 9) / 24))
+rates[(hours > 41) & (hours < 41.2)] = 0.0
 slower = np.ones(STEPS)
 slower[(hours > 30) & (hours < 31)] = 1.4
 slower[(hours > 44.5) & (hours < 44.51)] = 50.0
@@ -46,16 +47,17 @@ for step in range(STEPS):
         elif alert.id in fired:
             begun, target = fired.pop(alert.id)
             spans.append((begun, hours[step], target))
-    shown.append((1e3 * took.mean(), 100 * failed / max(count, 1), count / 10))
+    shown.append((1e3 * took.mean() if count else np.nan, 100 * failed / max(count, 1), count / 10))
 
 picture = Picture(
-    "Anomaly at one false alarm a week: a day learnt, then 1.4 times slower, 6 % errors, one pause", "time (h)"
+    "Anomaly at one false alarm a week: a day learnt, then 1.4 times slower, 6 % errors, no calls, one pause",
+    "time (h)",
 )
 panels = [picture.panel(label) for label in ("mean (ms)", "errors (%)", "calls a second")]
 for panel, values in zip(panels, np.array(shown).T, strict=True):
     panel.line(hours, np.minimum(np.convolve(values, np.ones(12) / 12, "same"), 100))
 for begun, ended, target in [*spans, *((begun, None, target) for begun, target in fired.values())]:
-    place = 1 if target.startswith("error") else 2 if target.startswith("rate") else 0
+    place = 1 if target.startswith("error") else 2 if target.startswith(("rate", "time")) else 0
     panels[place].alarm(begun, ended, target)
 
 if __name__ == "__main__":
