@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -24,3 +25,9 @@ if "PYTHONPATH" in os.environ:
 # A busy machine may be slow without being wrong; `timeout` in pyproject.toml still ends what hangs.
 settings.register_profile("holter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("holter")
+
+
+def pytest_collection_finish() -> None:
+    """Let tests that collect garbage look through their own, not through all modules and tests each time: 0.4 s."""
+    gc.collect()
+    gc.freeze()
