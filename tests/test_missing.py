@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,12 +36,19 @@ def test_it_is_told_after_a_day_and_grows_until_calls_come() -> None:
     assert [70.0, 0.0] == heard(missing, 0, seconds=60.0) + heard(missing, 5)
 
 
-def test_an_outage_is_told_to_its_end_and_one_of_an_hour_is_not_followed_by_another_for_a_week() -> None:
-    """While no calls come nothing that was known before is forgotten."""
+def test_of_an_outage_an_hour_is_told_and_then_no_other_one_for_a_week() -> None:
+    """Whether calls have come since is known all the time."""
     missing = known()
-    assert [10.0 * step for step in range(1, 3 * HOUR + 1)] == heard(missing, *[0] * (3 * HOUR))
+    assert [10.0 * step for step in range(1, HOUR + 1)] == heard(missing, *[0] * HOUR)
+    assert {-1.0} == set(heard(missing, *[0] * (2 * HOUR)))
+    assert missing.lacks(0)
     assert {-1.0} == set(heard(missing, *[30] * (7 * DAY - HOUR)))
+    assert not missing.lacks(0)
     assert 0.0 == heard(missing, *[30] * (2 * HOUR))[-1]
+    heard(missing, *[0] * 168, seconds=3_600.0)
+    assert missing.lacks(0)
+    heard(missing, 0)
+    assert not missing.lacks(0)
 
 
 def test_one_of_half_an_hour_is() -> None:
@@ -51,10 +59,22 @@ def test_one_of_half_an_hour_is() -> None:
         assert [10.0, 20.0] == heard(missing, 0, 0)
 
 
-def test_of_bursts_it_is_never_told() -> None:
-    """Three hundred calls each two minutes are more than one a second."""
+@pytest.mark.parametrize("busy", [1, 30, HOUR // 2, HOUR - 30])
+def test_of_bursts_it_is_never_told(busy: int) -> None:
+    """For however long calls come in each hour, or in each two minutes: more than one a second are no proof."""
     missing = Missing()
-    assert {-1.0} == set(heard(missing, *([300] + [0] * 11) * (2 * DAY // 12)))
+    period = 12 if busy == 1 else HOUR
+    assert {-1.0} == set(heard(missing, *([300] * busy + [0] * (period - busy)) * (2 * DAY // period)))
+
+
+@pytest.mark.parametrize("hours", [1, 23, 24, 25, 48])
+def test_what_is_quiet_each_week_is_told_once(hours: int) -> None:
+    """However long that is."""
+    missing = Missing()
+    weeks = [
+        heard(missing, *[180] * 60 * (168 - hours), *[0] * 60 * hours, seconds=60.0)[-60 * hours :] for _ in range(4)
+    ]
+    assert [60.0] + 3 * [-1.0] == [week[0] for week in weeks]
 
 
 def test_where_traffic_has_fallen_lately_it_is_told_no_more() -> None:
@@ -77,15 +97,17 @@ def test_of_what_is_quiet_each_day_it_is_never_told(per_second: list[float], hou
 
 
 def test_what_outlives_the_process_is_when_it_is_told() -> None:
-    """So a deploy is no new day of learning; a place that is given away begins anew."""
+    """So a deploy is no new day of learning, once calls come; a place that is given away begins anew."""
     missing, later = known(), Missing()
-    later.set(3, missing.known(0))
-    assert np.isnan(later.told(np.full(4, 30.0), 10.0)).all()
-    for _ in range(60):
-        told = later.told(np.full(4, 30.0), 10.0)
-    assert [True, True, True, False] == np.isnan(told).tolist()
+    needed, left, lately = missing.known(0)
+    later.set(3, int(needed), int(left), lately)
+    assert np.isnan(later.told(np.zeros(4), 10.0)).all()
+    assert [True, True, True, False] == np.isnan(later.told(np.full(4, 30.0), 10.0)).tolist()
+    assert later.told(np.zeros(4), 10.0)[3] == 10.0
     later.set(3)
     assert np.isnan(later.told(np.zeros(4), 10.0)).all()
+    with pytest.raises(ValueError, match="no hours and calls a second: 24, 200"):
+        later.set(3, 24, 200)
 
 
 def test_where_traffic_follows_the_hours_nothing_is_told_but_that_it_has_stopped() -> None:

@@ -33,6 +33,14 @@ def test_a_part_counts_where_its_whole_does_once_that_is_there() -> None:
     assert NOWHERE == places.enter(3, {3: Series(3, "holter.overhead", "1", "gauge")}).place
 
 
+def test_calls_are_what_has_the_duration_of_calls() -> None:
+    """A stream's items have the call's name too, and a stage of it is a span."""
+    names = ("holter.call.duration", "holter.stream.time_to_first_item", "holter.span.duration")
+    series = {key: Series(key, name, "s", "histogram", {"holter.call.name": "chat"}) for key, name in enumerate(names)}
+    places = Places()
+    assert [True, False, False] == [bool(places.is_call[places.enter(key, series).place]) for key in series]
+
+
 def test_a_signal_has_a_number_and_the_number_a_signal() -> None:
     """Also one that is known from the process before alone."""
     places = Places()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from holter.metric import LEVELS, Series
 from holter.names import (
+    CALL_DURATION,
     CALL_NAME,
     CALL_OUTCOME,
     SPAN_NAME,
@@ -35,7 +36,7 @@ _OURS: Final = (
 _RISING: Final = (
     TRAINING_EPOCH, TRAINING_PROGRESS, TRAINING_RUN_DURATION, TRAINING_STEPS_DONE, TRAINING_STEPS_TOTAL,
 )  # fmt: skip
-_SAID: Final = {"error_ratio": "error ratio", "missing": "time without calls"}
+_SAID: Final = {"error_ratio": "error ratio", "missing": "time without finished calls"}
 _AGES: Final = ("uptime", "_age")
 """Ends of names of what rises by itself until it begins anew."""
 STATISTICS: Final = ("rate", "error_ratio", "missing", "mean", "p50", "p90", "p99")
@@ -142,6 +143,7 @@ class Places:
         self.is_level = np.zeros(_FIRST, np.bool_)
         self.is_counter = np.zeros(_FIRST, np.bool_)
         self.has_errors = np.zeros(_FIRST, np.bool_)
+        self.is_call = np.zeros(_FIRST, np.bool_)
         self.is_longer_trouble = np.zeros(_FIRST, np.bool_)
 
     @property
@@ -178,6 +180,7 @@ class Places:
             self.is_level[place], self.is_counter[place] = series.kind in LEVELS, series.kind == "counter"
             is_call = CALL_NAME in series.attributes
             self.has_errors[place] = is_call and SPAN_NAME not in series.attributes
+            self.is_call[place] = series.name == CALL_DURATION
             self.is_longer_trouble[place] = series.unit == "s"
             counted = series.unit if series.kind == "counter" else "{call}" if is_call else "{value}"
             self._units[place] = sys.intern(f"{series.unit}\n{counted}/s")
@@ -230,7 +233,7 @@ class Places:
     def _grow(self) -> None:
         before = self.size if self._names else 0
         size = min(max(before + before // 4, _FIRST), MOST_PLACES)
-        for name in ("is_level", "is_counter", "has_errors", "is_longer_trouble"):
+        for name in ("is_level", "is_counter", "has_errors", "is_call", "is_longer_trouble"):
             setattr(self, name, longer(getattr(self, name), size))
         self._names += [None] * (size - before)
         self._units += [""] * (size - before)

@@ -192,7 +192,7 @@ class Told:
     """
     What the signals of a *stretch*, of *nominal_seconds* or thereabouts, say: ``judged``, by number, else NaN.
 
-    That no calls come is told where *missing* is given.
+    For how long no call ended is told where *missing* is given.
     """
 
     def __init__(
@@ -212,10 +212,10 @@ class Told:
         grown = np.where(places.is_counter, total, count) * part
         judged[:, RATE] = np.where(is_there, np.where(is_level, stretch.last[:size], grown), np.nan)
         is_histogram = is_there & ~is_level & ~places.is_counter
-        is_call = is_histogram & places.has_errors
         if missing is not None:
+            is_call = is_there & places.is_call
             judged[:, MISSING] = np.where(is_call, missing.told(np.where(is_call, count, 0.0), seconds), np.nan)
-        at = np.flatnonzero(is_call & (count > 0))
+        at = np.flatnonzero(is_histogram & places.has_errors & (count > 0))
         failed = stretch.failed[at]
         self._calls = count.copy()
         self._usual = norms.error_ratios()

@@ -14,7 +14,7 @@ from holter.errors import ConfigurationError
 from holter.missing import Missing
 from holter.model import Alert, AlertState, AttributeValue, Snapshot
 from holter.names import ANOMALY_INCIDENTS, ANOMALY_SIGNALS, ANOMALY_STATE_NAME
-from holter.signals import STATISTICS, WIDTH, Key, Places, Value
+from holter.signals import MISSING, STATISTICS, WIDTH, Key, Places, Value
 from holter.stretch import Norms, Stretch, Told
 from holter.surprise.governor import WEEK_SECONDS, Governor
 from holter.surprise.incident import Incident
@@ -43,7 +43,7 @@ class Anomaly:
     ratio, mean and quantiles, what a counter grows by and the value of a gauge, those of training too; of several
     processes, all together. Each is judged every 10 seconds and every minute, by what it did itself: no thresholds,
     no units, no distribution. Faster is no alarm, nor are fewer errors; of rates and values both ways count. That
-    no calls come is told within two minutes of those that came once a second and without pauses in each hour of a day.
+    no more calls end is told of those that did once a second and without pauses in each hour of a day.
 
     A signal is *learning* until 64 values are known, 11 minutes at least; *unjudgeable* while it remembers for so
     long that its past tells nothing, or has a value in less than one interval of ten; else *judging*. The time of
@@ -165,7 +165,8 @@ class Anomaly:
         for incident in list(self._incidents):
             step_seconds = incident.first.step_seconds
             # After a restart a quiet time begins anew.
-            if incident.moved_seconds is None or incident.goes_on(by_rhythm.get(step_seconds, moved)):
+            goes_on = incident.goes_on(by_rhythm.get(step_seconds, moved)) or self._is_without_calls(incident)
+            if incident.moved_seconds is None or goes_on:
                 incident.moved_seconds = now
             elif not 0 <= now - incident.moved_seconds < max(_QUIET_STEPS * step_seconds, _QUIET_SECONDS):
                 self._incidents.remove(incident)
@@ -173,6 +174,11 @@ class Anomaly:
                     for rhythm in self._rhythms:
                         rhythm.settle(number)
                 yield incident.alert("resolved", snapshot.time_ns)
+
+    def _is_without_calls(self, incident: Incident) -> bool:
+        """Whether calls whose absence it told of have not come since, however usual that is by now."""
+        gone = [key for key in incident.keys if key.statistic == STATISTICS[MISSING]]
+        return any(self._missing.lacks(self._places.number(key) // WIDTH) for key in gone)
 
     def _governed(self, snapshot: Snapshot) -> Iterator[Alert]:
         """Yield a message when the thresholds loosen, and when they are again what was asked for."""
@@ -291,7 +297,7 @@ class Anomaly:
 
     def _load_series(self, saved: Iterable[Any]) -> None:
         found: list[tuple[list[int], list[bytes]]] = [([], []) for _ in _RHYTHMS]
-        for name, pairs, levels, told, norms, hours in saved:
+        for name, pairs, levels, told, norms, (needed, hours, lately) in saved:
             attributes = tuple((str(one), str(two)) for one, two in pairs)
             parts = zip(found, self._rhythms, levels, told, strict=True)
             for (numbers, contents), rhythm, statistics, text in parts:
@@ -301,6 +307,6 @@ class Anomaly:
             place = self._places.place((str(name), attributes))
             for one, known in zip(self._norms, norms, strict=True):
                 one.set(place, [float(value) for value in known])
-            self._missing.set(place, int(hours))
+            self._missing.set(place, int(needed), int(hours), float(lately))
         for rhythm, (numbers, contents) in zip(self._rhythms, found, strict=True):
             rhythm.load(np.array(numbers, np.intp), contents)

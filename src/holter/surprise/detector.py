@@ -91,13 +91,11 @@ class Detector:
         self.age = np.zeros(count, np.float32)
         """How many values each signal had."""
         self._state = np.zeros((len(STATISTICS), count), np.float32)
-        self.walks = self._state[:WALKS]
         self.lasting = np.zeros((WALKS, count), np.uint16)
         """How many steps ago each walk was 0."""
         self._anew = np.zeros(0, np.intp), self.lasting[:, :0]
         """Which signals' walks began anew at the last update, and how long ago they were 0 then."""
-        self.unusual = Unusual(count)
-        self.held = np.zeros(count, np.int8)
+        self.unusual, self.held = Unusual(count), np.zeros(count, np.int8)
         self._are_held = False
         self.asked = np.full(count, np.inf, np.float32)
         self.heights = self._state
@@ -111,6 +109,11 @@ class Detector:
         self._now: npt.ArrayLike = 0.0
         self._at = 0
         self.prepare()
+
+    @property
+    def walks(self) -> Singles:
+        """How high each walk is, a part of the state."""
+        return self._state[:WALKS]
 
     # -- each update
 
