@@ -10,7 +10,6 @@ import numpy.typing as npt
 from holter.signals import longer
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 _HOUR_SECONDS: Final = 3_600.0
 _LEAST_PER_SECOND: Final = 1.0
