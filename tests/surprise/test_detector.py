@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +28,18 @@ def learnt(random: np.random.Generator, signals: int, steps: int = 2_000, asked:
     fed(detector, random.normal(size=(steps, signals)))
     detector.ask(asked)
     return detector
+
+
+def test_a_copy_goes_on_as_the_original_does() -> None:
+    """Through alarms, after which walks begin anew."""
+    random = np.random.default_rng(1)
+    detector = learnt(random, 32, 500)
+    values = random.normal(size=(100, 32)) + 1.0
+    other = copy.deepcopy(detector)
+    alarms = fed(detector, values, 500)
+    assert alarms.any()
+    assert (alarms == fed(other, values, 500)).all()
+    assert (detector.walks == other.walks).all()
 
 
 @pytest.mark.parametrize("family", ["normal", "lognormal", "poisson", "constant", "pauses"])
