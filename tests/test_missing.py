@@ -52,10 +52,10 @@ def test_of_an_outage_an_hour_is_told_and_then_no_other_one_for_a_week() -> None
 
 
 def test_one_of_half_an_hour_is() -> None:
-    """At once: it is no sign of calls that pause by themselves."""
+    """At once, though few come at first: it is no sign of calls that pause by themselves."""
     missing = known()
     for calls in (1, 2 * HOUR):
-        heard(missing, *[0] * (HOUR // 2), *[30] * calls)
+        heard(missing, *[0] * (HOUR // 2), 3, *[30] * calls)
         assert [10.0, 20.0] == heard(missing, 0, 0)
 
 

@@ -44,8 +44,9 @@ def test_calls_are_what_has_the_duration_of_calls() -> None:
 def test_a_signal_has_a_number_and_the_number_a_signal() -> None:
     """Also one that is known from the process before alone."""
     places = Places()
-    for statistic in ("rate", "error_ratio", "p99"):
+    for statistic, direction in (("rate", 0), ("error_ratio", 1), ("missing", 1)):
         key = Key("holter.call.duration", (("holter.call.name", "predict"),), statistic)
         assert key == places.key(places.number(key))
+        assert direction == places.directions()[places.number(key)]
     level = Key("app.queue", (), "value")
     assert level == places.key(places.number(level))
